@@ -1,0 +1,33 @@
+"""Which organizations a user may see and edit."""
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import QuerySet
+
+from accounts.models import User
+from organizations.models import Organization
+
+SYSTEM_ADMINISTRATOR = "System administrator"
+STORE_OPERATOR = "Store operator"
+READ_ONLY = "Read-only"
+
+
+def is_limited(user: User | AnonymousUser) -> bool:
+    """Tell whether `user` sees only part of the tree.
+
+    Superusers see everything. Whoever was given organizations is limited to them; whoever was
+    given none sees everything with the right to, and nothing without it.
+    """
+    if user.is_superuser:
+        return False
+    if not isinstance(user, User):
+        return True
+    return not user.has_perm("accounts.see_all_organizations") or user.organizations.exists()
+
+
+def visible_organizations(user: User | AnonymousUser) -> QuerySet[Organization]:
+    """Return the organizations `user` may see: all, or those given and what lies below them."""
+    if not is_limited(user):
+        return Organization.objects.all()
+    if not isinstance(user, User):
+        return Organization.objects.none()
+    return Organization.objects.all().below(user.organizations.all())

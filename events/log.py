@@ -1,0 +1,46 @@
+"""Writing to the event log."""
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+from events.models import Event
+
+logger = structlog.get_logger(__name__)
+
+
+def record(
+    kind: str,
+    *,
+    moment: datetime,
+    object_type: str = "",
+    object_key: str = "",
+    actor: AbstractBaseUser | AnonymousUser | None = None,
+    actor_name: str = "",
+    cause: str = "",
+    **data: Any,
+) -> Event:
+    """Add one event inside the caller's transaction, and log the same line.
+
+    `data` must be plain JSON values and must hold no secret. Actor and request id come from the
+    arguments and from the request that is being answered, if any.
+    """
+    user = actor if isinstance(actor, AbstractBaseUser) else None
+    context = structlog.contextvars.get_contextvars()
+    event = Event.objects.create(
+        at=moment,
+        kind=kind,
+        actor=user,
+        actor_name=actor_name or (user.get_username() if user else ""),
+        request_id=str(context.get("request_id", "")),
+        object_type=object_type,
+        object_key=object_key,
+        cause=cause,
+        data=data,
+    )
+    logger.info(
+        kind, object_type=object_type, object_key=object_key, actor=event.actor_name, cause=cause, **data
+    )
+    return event
