@@ -26,7 +26,7 @@ class User(AbstractUser):
     )
 
     class Meta(AbstractUser.Meta):
-        permissions: ClassVar[list[tuple[str, str]]] = [
+        permissions = [
             ("see_all_organizations", "Sees every organization unless limited to some"),
         ]
 

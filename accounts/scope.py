@@ -1,10 +1,9 @@
 """Which organizations a user may see and edit."""
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import QuerySet
 
 from accounts.models import User
-from organizations.models import Organization
+from organizations.models import Organization, OrganizationQuerySet
 
 SYSTEM_ADMINISTRATOR = "System administrator"
 STORE_OPERATOR = "Store operator"
@@ -24,10 +23,12 @@ def is_limited(user: User | AnonymousUser) -> bool:
     return not user.has_perm("accounts.see_all_organizations") or user.organizations.exists()
 
 
-def visible_organizations(user: User | AnonymousUser) -> QuerySet[Organization]:
+def visible_organizations(user: User | AnonymousUser) -> OrganizationQuerySet:
     """Return the organizations `user` may see: all, or those given and what lies below them."""
+    everything: OrganizationQuerySet = Organization.objects.all()
     if not is_limited(user):
-        return Organization.objects.all()
+        return everything
     if not isinstance(user, User):
-        return Organization.objects.none()
-    return Organization.objects.all().below(user.organizations.all())
+        return everything.none()
+    given: OrganizationQuerySet = everything.below(user.organizations.all())
+    return given

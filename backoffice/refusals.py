@@ -25,9 +25,7 @@ class Refusal(Exception):
     title: ClassVar[str] = "The request was refused"
     status: ClassVar[int] = 400
 
-    def __init__(
-        self, detail: str, *, errors: Sequence[FieldError] = (), retry_after_s: int | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, errors: Sequence[FieldError] = (), retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = tuple(errors)

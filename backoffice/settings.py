@@ -38,9 +38,7 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create_secret(DATA_DIR
 # Key of the digests that tokens and activation codes are stored as: the same on every node.
 TOKEN_DIGEST_KEY = env.str("TOKEN_DIGEST_KEY", default=SECRET_KEY)
 
-ALLOWED_HOSTS = env.list(
-    "ALLOWED_HOSTS", default=[] if IS_PRODUCTION else ["localhost", "127.0.0.1", "[::1]"]
-)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if IS_PRODUCTION else ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 SHORTEST_SECRET_KEY = 50
@@ -48,13 +46,9 @@ if IS_PRODUCTION:
     if DEBUG:
         raise ImproperlyConfigured("DEBUG must be off when BOOSTER_ENV is production.")
     if not ALLOWED_HOSTS:
-        raise ImproperlyConfigured(
-            "ALLOWED_HOSTS must name the hosts of this node when BOOSTER_ENV is production."
-        )
+        raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts of this node when BOOSTER_ENV is production.")
     if len(SECRET_KEY) < SHORTEST_SECRET_KEY or len(set(SECRET_KEY)) < 5 or "insecure" in SECRET_KEY:  # noqa: PLR2004 - Django's own measure of a weak key
-        raise ImproperlyConfigured(
-            f"SECRET_KEY is weak: use at least {SHORTEST_SECRET_KEY} random characters."
-        )
+        raise ImproperlyConfigured(f"SECRET_KEY is weak: use at least {SHORTEST_SECRET_KEY} random characters.")
 
 # The addresses that terminals and agents may call, in calling order: the same list on every node.
 BOOSTER_PUBLIC_URLS = env.list("BOOSTER_PUBLIC_URLS", default=[])
@@ -195,9 +189,7 @@ AXES_CLIENT_IP_CALLABLE = "backoffice.addresses.client_address"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 
-SESSION_ENGINE = (
-    "django.contrib.sessions.backends.cached_db" if REDIS_URL else "django.contrib.sessions.backends.db"
-)
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db" if REDIS_URL else "django.contrib.sessions.backends.db"
 SESSION_COOKIE_AGE = 8 * 60 * 60
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_PRODUCTION

@@ -1,12 +1,18 @@
 """Writing to the event log."""
 
+from __future__ import annotations
+
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 
 from events.models import Event
+
+if TYPE_CHECKING:
+    from accounts.models import User
 
 logger = structlog.get_logger(__name__)
 
@@ -17,7 +23,7 @@ def record(
     moment: datetime,
     object_type: str = "",
     object_key: str = "",
-    actor: AbstractBaseUser | AnonymousUser | None = None,
+    actor: User | AnonymousUser | None = None,
     actor_name: str = "",
     cause: str = "",
     **data: Any,
@@ -27,7 +33,7 @@ def record(
     `data` must be plain JSON values and must hold no secret. Actor and request id come from the
     arguments and from the request that is being answered, if any.
     """
-    user = actor if isinstance(actor, AbstractBaseUser) else None
+    user = actor if isinstance(actor, get_user_model()) else None
     context = structlog.contextvars.get_contextvars()
     event = Event.objects.create(
         at=moment,
@@ -40,7 +46,5 @@ def record(
         cause=cause,
         data=data,
     )
-    logger.info(
-        kind, object_type=object_type, object_key=object_key, actor=event.actor_name, cause=cause, **data
-    )
+    logger.info(kind, object_type=object_type, object_key=object_key, actor=event.actor_name, cause=cause, **data)
     return event

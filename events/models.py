@@ -14,9 +14,7 @@ class Event(models.Model):
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
-    actor_name = models.CharField(
-        max_length=150, blank=True, help_text="User, terminal or program that did it."
-    )
+    actor_name = models.CharField(max_length=150, blank=True, help_text="User, terminal or program that did it.")
     request_id = models.CharField(max_length=64, blank=True)
     object_type = models.CharField(max_length=60, blank=True)
     object_key = models.CharField(max_length=255, blank=True, help_text="Natural key of the object.")

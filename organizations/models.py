@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -27,21 +27,25 @@ class OrganizationKind(models.TextChoices):
 
 
 class OrganizationQuerySet(TreeQuerySet):
-    def stores(self) -> OrganizationQuerySet:
-        return self.filter(kind=OrganizationKind.STORE)
+    def _narrowed(self, condition: Q) -> Self:
+        narrowed: Self = self.filter(condition)
+        return narrowed
 
-    def clients(self) -> OrganizationQuerySet:
-        return self.filter(kind=OrganizationKind.CLIENT)
+    def stores(self) -> Self:
+        return self._narrowed(Q(kind=OrganizationKind.STORE))
 
-    def active(self) -> OrganizationQuerySet:
-        return self.filter(is_active=True)
+    def clients(self) -> Self:
+        return self._narrowed(Q(kind=OrganizationKind.CLIENT))
 
-    def below(self, organizations: models.QuerySet[Organization]) -> OrganizationQuerySet:
+    def active(self) -> Self:
+        return self._narrowed(Q(is_active=True))
+
+    def below(self, organizations: models.QuerySet[Organization]) -> Self:
         """Return the given organizations and everything below them, in one query more than them."""
         condition = Q(pk__in=[])
         for tree_id, left, right in organizations.values_list("tree_id", "lft", "rght"):
             condition |= Q(tree_id=tree_id, lft__gte=left, rght__lte=right)
-        return self.filter(condition)
+        return self._narrowed(condition)
 
 
 OrganizationManager = TreeManager.from_queryset(OrganizationQuerySet)
@@ -65,9 +69,7 @@ class Organization(MPTTModel):
         default=True,
         help_text="Assignments that name an inactive organization count for nothing; what lies below it is not cut off.",
     )
-    path = models.TextField(
-        editable=False, help_text="Names from the client down, for people to read and search."
-    )
+    path = models.TextField(editable=False, help_text="Names from the client down, for people to read and search.")
 
     objects = OrganizationManager()
     history = HistoricalRecords(excluded_fields=["lft", "rght", "tree_id", "level", "path"])
@@ -78,14 +80,11 @@ class Organization(MPTTModel):
         indexes = ()  # or makemigrations overlooks the tree's own index
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(
-                condition=Q(kind="client", parent__isnull=True)
-                | (~Q(kind="client") & Q(parent__isnull=False)),
+                condition=Q(kind="client", parent__isnull=True) | (~Q(kind="client") & Q(parent__isnull=False)),
                 name="organization_root_is_client",
                 violation_error_message="A client has no parent; a region or store needs one.",
             ),
-            models.CheckConstraint(
-                condition=Q(kind__in=OrganizationKind.values), name="organization_kind_known"
-            ),
+            models.CheckConstraint(condition=Q(kind__in=OrganizationKind.values), name="organization_kind_known"),
         ]
 
     class MPTTMeta:

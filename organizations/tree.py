@@ -81,13 +81,12 @@ def move_organization(organization_id: int, parent_id: int | None) -> Organizati
             return organization
         parent = _fresh(parent_id) if parent_id is not None else None
         _check_place(organization.kind, parent)
-        assert parent is not None, "only a client has no parent, and a client has no place to move to"
+        if parent is None:  # _check_place has refused it: only a client stands without, and it never moves
+            return organization
         if parent.tree_id == organization.tree_id and organization.lft <= parent.lft <= organization.rght:
             raise TreeConflict(
                 f"{organization.code} cannot be moved below {parent.code}, which lies below it.",
-                errors=[
-                    FieldError("/parent", "own_descendant", f"{parent.code} lies below {organization.code}.")
-                ],
+                errors=[FieldError("/parent", "own_descendant", f"{parent.code} lies below {organization.code}.")],
             )
         if parent.tree_id != organization.tree_id:
             reasons = [reason for binding in client_bindings if (reason := binding(organization))]

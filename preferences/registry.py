@@ -43,15 +43,12 @@ class Definition:
 
     def parse(self, text: str) -> int | bool:
         """Return the value that `text` spells; ValueError with the reason when it is none."""
-        text = text.strip()
         if self.kind is Kind.FLAG:
             if text not in ("Y", "N"):
                 raise ValueError(f"{self.label} must be exactly Y or N.")
             return text == "Y"
         if not text.isascii() or not text.isdecimal() or len(text) > 12:  # noqa: PLR2004 - far above any maximum
-            raise ValueError(
-                f"{self.label} must be a whole number{f' of {self.unit_name}' if self.unit else ''}."
-            )
+            raise ValueError(f"{self.label} must be a whole number{f' of {self.unit_name}' if self.unit else ''}.")
         value = int(text)
         if self.minimum is not None and value < self.minimum:
             raise ValueError(f"{self.label} must be at least {self.minimum}{self.unit_suffix}.")

@@ -83,9 +83,7 @@ def expected_triggers(vendor: str) -> set[str]:
     tables = [apps.get_model(label)._meta.db_table for labels in SCOPES.values() for label in labels]
     if vendor == "postgresql":
         return {f"{table}_moves_revision" for table in tables}
-    return {
-        f"{table}_{action}_moves_revision" for table in tables for action in ("insert", "update", "delete")
-    }
+    return {f"{table}_{action}_moves_revision" for table in tables for action in ("insert", "update", "delete")}
 
 
 def missing_triggers(connection: BaseDatabaseWrapper) -> set[str]:
@@ -128,9 +126,7 @@ def _announce_now() -> None:
         import redis
 
         try:
-            with redis.Redis.from_url(
-                settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1
-            ) as client:
+            with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as client:
                 client.publish(CHANNEL, "moved")
         except redis.RedisError as error:
             logger.warning("revision-announcement-failed", error=type(error).__name__)

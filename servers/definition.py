@@ -60,11 +60,7 @@ def save_server(
         elif server.organizations_by_server.exclude(organization__tree_id=server.client.tree_id).exists():
             raise Invalid(
                 "The server serves organizations of another client.",
-                errors=[
-                    FieldError(
-                        "/client", "other_client", "The server serves organizations of another client."
-                    )
-                ],
+                errors=[FieldError("/client", "other_client", "The server serves organizations of another client.")],
             )
         if services is not None:
             _replace(server, ServiceByServer, "service", list(services))
@@ -91,8 +87,7 @@ def _replace(
             row.clean()
         except ValidationError as error:
             errors.extend(
-                FieldError(f"/{field}s/{index}/{field}", "other_client", message)
-                for message in error.messages
+                FieldError(f"/{field}s/{index}/{field}", "other_client", message) for message in error.messages
             )
     if errors:
         raise Invalid(f"The list of {field}s is not valid.", errors=errors)

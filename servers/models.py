@@ -101,9 +101,7 @@ class MobileServer(models.Model):
                 violation_error_message="Another server has this key (upper and lower case count as the same).",
             ),
             models.CheckConstraint(condition=~Q(key=""), name="mobile_server_key_given"),
-            models.CheckConstraint(
-                condition=Q(server_type__in=ServerType.values), name="mobile_server_type_known"
-            ),
+            models.CheckConstraint(condition=Q(server_type__in=ServerType.values), name="mobile_server_type_known"),
             models.CheckConstraint(
                 condition=Q(defined_services__in=DefinedServices.values),
                 name="mobile_server_defined_services_known",
@@ -120,18 +118,14 @@ class MobileServer(models.Model):
         except ValueError as error:
             raise ValidationError({"url": ValidationError(str(error), "invalid_url")}) from error
         if self.client_id is not None and self.client.kind != OrganizationKind.CLIENT:
-            raise ValidationError(
-                {"client": ValidationError(f"{self.client.code} is not a client.", "not_a_client")}
-            )
+            raise ValidationError({"client": ValidationError(f"{self.client.code} is not a client.", "not_a_client")})
 
 
 class OrganizationByServer(models.Model):
     """The tab "Organizations by server": the server serves this organization and all below it."""
 
     server = models.ForeignKey(MobileServer, on_delete=models.CASCADE, related_name="organizations_by_server")
-    organization = models.ForeignKey(
-        Organization, on_delete=models.PROTECT, related_name="servers_by_organization"
-    )
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="servers_by_organization")
     is_active = models.BooleanField("active", default=True)
 
     history = HistoricalRecords()
@@ -201,9 +195,7 @@ class ServerState(models.Model):
     writes history. A server without a row has never proved itself: it is offline since unknown.
     """
 
-    server = models.OneToOneField(
-        MobileServer, on_delete=models.CASCADE, primary_key=True, related_name="state"
-    )
+    server = models.OneToOneField(MobileServer, on_delete=models.CASCADE, primary_key=True, related_name="state")
     status = models.CharField(max_length=25, choices=ServerStatus.choices, default=ServerStatus.OFFLINE)
     since = models.DateTimeField(null=True, blank=True)
     offline_cause = models.CharField(max_length=255, blank=True)

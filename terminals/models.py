@@ -31,9 +31,7 @@ class Terminal(models.Model):
         related_name="terminals",
         limit_choices_to={"kind": OrganizationKind.STORE},
     )
-    is_active = models.BooleanField(
-        "active", default=True, help_text="An inactive terminal gets no configuration."
-    )
+    is_active = models.BooleanField("active", default=True, help_text="An inactive terminal gets no configuration.")
     activated_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     history = HistoricalRecords()
@@ -108,9 +106,7 @@ class FailedActivation(models.Model):
 class TerminalReport(models.Model):
     """What a terminal last told by polling: apart from its definition, so that polls write no history."""
 
-    terminal = models.OneToOneField(
-        Terminal, on_delete=models.CASCADE, primary_key=True, related_name="report"
-    )
+    terminal = models.OneToOneField(Terminal, on_delete=models.CASCADE, primary_key=True, related_name="report")
     last_seen_at = models.DateTimeField(null=True)
     software = models.CharField(max_length=60, blank=True)
     revision = models.BigIntegerField(null=True, help_text="Configuration revision it holds.")

@@ -77,9 +77,7 @@ def make_server(
 
 
 def make_terminal(search_key: str, organization: Organization, **fields: Any) -> Terminal:
-    terminal = Terminal(
-        search_key=search_key, name=fields.pop("name", search_key), organization=organization, **fields
-    )
+    terminal = Terminal(search_key=search_key, name=fields.pop("name", search_key), organization=organization, **fields)
     terminal.full_clean()
     terminal.save()
     return terminal
