@@ -1,0 +1,29 @@
+"""Which mobile servers a user may see."""
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import Q, QuerySet
+
+from accounts.models import User
+from accounts.scope import is_limited, visible_organizations
+from servers.models import MobileServer, OrganizationByServer
+
+
+def visible_servers(user: User | AnonymousUser) -> QuerySet[MobileServer]:
+    """Return the servers that serve any organization `user` may see.
+
+    Those are the servers assigned to such an organization or to one above it, and those of its
+    client that serve all organizations.
+    """
+    if not is_limited(user):
+        return MobileServer.objects.all()
+    if not isinstance(user, User):
+        return MobileServer.objects.none()
+    visible = visible_organizations(user)
+    above = user.organizations.all().get_ancestors()  # type: ignore[attr-defined]
+    assigned = OrganizationByServer.objects.filter(
+        Q(organization__in=visible) | Q(organization__in=above), is_active=True
+    )
+    return MobileServer.objects.filter(
+        Q(all_organizations=True, client__tree_id__in=visible.order_by().values("tree_id"))
+        | Q(all_organizations=False, pk__in=assigned.values("server"))
+    )
