@@ -95,8 +95,7 @@ def move_organization(organization_id: int, parent_id: int | None) -> Organizati
                     f"{organization.code} cannot be moved to another client: {'; '.join(reasons)}.",
                     errors=[FieldError("/parent", "other_client", reason) for reason in reasons],
                 )
-        organization.move_to(parent, "last-child")
-        organization.save()
+        organization.move_to(parent, "last-child")  # saves it as well
         _rewrite_paths(organization, _path(parent, organization.name))
         return _fresh(organization_id)
 
