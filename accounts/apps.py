@@ -8,5 +8,11 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.roles import make_roles
+        from accounts.scope import visible_events, visible_organizations
+        from backoffice.visibility import register
+        from events.models import Event
+        from organizations.models import Organization
 
         post_migrate.connect(make_roles, dispatch_uid="accounts.roles.make_roles")
+        register(Organization, visible_organizations)
+        register(Event, visible_events)

@@ -1,8 +1,13 @@
 """Which organizations a user may see and edit."""
 
+from collections.abc import Callable
+from typing import Any
+
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import Model, QuerySet
 
 from accounts.models import User
+from events.models import Event
 from organizations.models import Organization, OrganizationQuerySet
 
 SYSTEM_ADMINISTRATOR = "System administrator"
@@ -32,3 +37,21 @@ def visible_organizations(user: User | AnonymousUser) -> OrganizationQuerySet:
         return everything.none()
     given: OrganizationQuerySet = everything.below(user.organizations.all())
     return given
+
+
+def of_visible_organizations(model: type[Model]) -> Callable[[User | AnonymousUser], QuerySet[Any]]:
+    """Return the rule of a model with an `organization`: that organization must be visible.
+
+    What belongs to no organization is for those who see everything.
+    """
+
+    def rule(user: User | AnonymousUser) -> QuerySet[Any]:
+        objects = model._default_manager.all()
+        return objects.filter(organization__in=visible_organizations(user)) if is_limited(user) else objects
+
+    return rule
+
+
+def visible_events(user: User | AnonymousUser) -> QuerySet[Event]:
+    """Return the log for those who see everything: its rows name objects of every organization."""
+    return Event.objects.none() if is_limited(user) else Event.objects.all()
