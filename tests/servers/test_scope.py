@@ -7,9 +7,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_a_limited_user_sees_the_servers_that_serve_what_he_may_see():
-    tree = make_tree(
-        ACME=None, NORTH="ACME", OSLO="NORTH", BERGEN="NORTH", SOUTH="ACME", ROME="SOUTH", OTHER=None
-    )
+    tree = make_tree(ACME=None, NORTH="ACME", OSLO="NORTH", BERGEN="NORTH", SOUTH="ACME", ROME="SOUTH", OTHER=None)
     make_server("everywhere", client=tree["ACME"])
     make_server("regional", client=tree["ACME"], organizations=[tree["NORTH"]])
     make_server("store", client=tree["ACME"], organizations=[tree["OSLO"]])
