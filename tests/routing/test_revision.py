@@ -72,9 +72,7 @@ def test_every_way_of_writing_a_table_moves_its_scope_and_no_other(scope, label)
     assert moved_by(row.save) == {scope}
     assert moved_by(
         lambda: model.objects.filter(pk=row.pk).update(
-            **{fields[-1].attname: None}
-            if fields[-1].null
-            else {fields[-1].attname: getattr(row, fields[-1].attname)}
+            **{fields[-1].attname: None} if fields[-1].null else {fields[-1].attname: getattr(row, fields[-1].attname)}
         )
     ) == {scope}
     assert moved_by(lambda: model.objects.bulk_update([row], [fields[0].name])) == {scope}
@@ -119,10 +117,7 @@ def test_reading_and_what_terminals_report_move_nothing():
     terminal = make_terminal("OSLO-1", make_organization("OSLO", make_organization("ACME")))
 
     assert moved_by(lambda: list(MobileServer.objects.all())) == set()
-    assert (
-        moved_by(lambda: TerminalReport.objects.create(terminal=terminal, last_seen_at=timezone.now()))
-        == set()
-    )
+    assert moved_by(lambda: TerminalReport.objects.create(terminal=terminal, last_seen_at=timezone.now())) == set()
 
 
 @pytest.mark.django_db
