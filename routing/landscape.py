@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from preferences.registry import BY_KEY, Scope
+from preferences.registry import BY_KEY, Definition, Scope
 
 FAILOVER, BROADCAST, PING = "failover", "broadcast", "ping"
 ONLY, ALL_EXCLUDING = "only", "all_excluding"
@@ -107,6 +107,14 @@ def covers(assigned: str, service: str) -> bool:
     return service == assigned or (service.startswith(assigned) and service[len(assigned) :].startswith(CONTINUATIONS))
 
 
+def _effective(definition: Definition, text: str, source: str) -> Effective:
+    """Return the value that `text` spells, or the default, which then is where the value comes from."""
+    try:
+        return Effective(definition.parse(text), source)
+    except ValueError:
+        return Effective(definition.default, DEFAULT)
+
+
 @dataclass(frozen=True)
 class Landscape:
     """Everything that decides which server a terminal calls for which service."""
@@ -189,10 +197,10 @@ class Landscape:
             for code in self.lineage(organization):
                 text = self.preferences.get((key, code))
                 if text is not None and self.organizations[code].is_active:
-                    return Effective(definition.value_or_default(text), code)
+                    return _effective(definition, text, code)
         text = self.preferences.get((key, None))
         if text is not None:
-            return Effective(definition.value_or_default(text), SYSTEM)
+            return _effective(definition, text, SYSTEM)
         return Effective(definition.default, DEFAULT)
 
     @property
