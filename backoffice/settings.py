@@ -239,12 +239,13 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["backoffice.api.permissions.ModelRights"],
     "DEFAULT_PAGINATION_CLASS": "backoffice.api.paging.Paging",
     "DEFAULT_FILTER_BACKENDS": ["backoffice.api.filters.StrictFilterBackend"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["backoffice.api.parsing.BoundedJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "backoffice.api.schema.ProblemSchema",
     "EXCEPTION_HANDLER": "backoffice.api.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Booster Back Office",

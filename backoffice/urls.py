@@ -1,4 +1,14 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from backoffice.api.urls import urlpatterns as api_urlpatterns
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/", include((api_urlpatterns, "api"))),
+]
+
+handler400 = "backoffice.api.problems.bad_request"
+handler403 = "backoffice.api.problems.permission_denied"
+handler404 = "backoffice.api.problems.page_not_found"
+handler500 = "backoffice.api.problems.server_error"

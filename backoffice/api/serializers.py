@@ -1,0 +1,159 @@
+"""Shapes that the rooms' serializers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from django.db import models
+from django.db.models import QuerySet
+from django.urls import reverse
+from rest_framework import serializers
+from rest_framework.validators import UniqueValidator
+
+from accounts.scope import visible_organizations
+from backoffice.api.parsing import is_storable
+
+
+def detail_url(collection: str, pk: int) -> str:
+    return reverse(f"api:{collection}-detail", args=[pk])
+
+
+class UrlField(serializers.Field[Any, Any, str | None, Any]):
+    """The path of the object itself in `collection`; null for one that is not stored."""
+
+    def __init__(self, collection: str) -> None:
+        self.collection = collection
+        super().__init__(source="*", read_only=True)
+
+    def to_representation(self, value: models.Model) -> str | None:
+        return None if value.pk is None else detail_url(self.collection, value.pk)
+
+
+class RefField(serializers.Field[Any, Any, dict[str, Any], Any]):
+    """A related object to read: `{"id", "url", "display"}`, where `display` is its natural key."""
+
+    def __init__(self, collection: str, natural_key: str, **options: Any) -> None:
+        self.collection = collection
+        self.natural_key = natural_key
+        super().__init__(read_only=True, **options)
+
+    def to_representation(self, value: models.Model) -> dict[str, Any]:
+        return {
+            "id": value.pk,
+            "url": detail_url(self.collection, value.pk),
+            "display": getattr(value, self.natural_key),
+        }
+
+
+class NaturalKeyField(serializers.RelatedField[Any, Any, str]):
+    """A related object, read as its natural key and written as natural key (text) or id (number)."""
+
+    default_error_messages = {
+        "invalid": "Give the {natural_key} as text or the id as a number.",
+        "does_not_exist": "There is no {kind} {given!r}.",
+    }
+
+    def __init__(self, natural_key: str, **options: Any) -> None:
+        self.natural_key = natural_key
+        super().__init__(**options)
+
+    def use_pk_only_optimization(self) -> bool:
+        return False
+
+    def to_representation(self, value: Any) -> str:
+        return str(getattr(value, self.natural_key))
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, bool) or not isinstance(data, int | str):
+            self.fail("invalid", natural_key=self.natural_key)
+        found = self.look_up([data]).get(data)
+        if found is None:
+            kind = self.objects().model._meta.verbose_name
+            self.fail("does_not_exist", kind=kind, given=data)
+        return found
+
+    def objects(self) -> QuerySet[Any]:
+        """Return the objects that may be named."""
+        return cast(QuerySet[Any], self.get_queryset())  # a field that is written has one
+
+    def look_up(self, given: list[int | str]) -> Mapping[int | str, Any]:
+        """Return the objects that ids and natural keys name, in at most two queries however many."""
+        queryset = self.objects()
+        keys = [key for key in given if isinstance(key, str) and is_storable(key)]
+        pks = [key for key in given if isinstance(key, int) and 0 < key < 2**63]
+        found: dict[int | str, Any] = dict(queryset.in_bulk(pks)) if pks else {}
+        if keys:
+            for instance in queryset.filter(**{f"{self.natural_key}__in": keys}):
+                found[getattr(instance, self.natural_key)] = instance
+        return found
+
+
+class OrganizationField(NaturalKeyField):
+    """An organization by code or id; one the caller may not see does not exist for them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("code", **options)
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return visible_organizations(self.context["request"].user)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuse members that are not part of the representation.
+
+    Its read-only members are accepted and ignored, so that what was read can be written back.
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            unknown = {
+                name: [serializers.ErrorDetail(f"{name!r} is not a member here.", "unknown_member")]
+                for name in data
+                if name not in self.fields
+            }
+            if unknown:
+                raise serializers.ValidationError(unknown)
+        return super().to_internal_value(data)
+
+
+class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer[Any]):
+    """The wire shape of a model whose values the model itself, or a rule, checks when they are saved.
+
+    REST framework's copies of uniqueness checks are left out: they would answer before the rule, in
+    other words, and race with other writers.
+    """
+
+    def get_uniqueness_extra_kwargs(
+        self, field_names: Any, declared_fields: Any, extra_kwargs: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        return extra_kwargs, {}
+
+    def get_validators(self) -> list[Any]:
+        return []
+
+    def build_standard_field(self, field_name: str, model_field: Any) -> tuple[type, dict[str, Any]]:
+        field_class, options = super().build_standard_field(field_name, model_field)
+        if "validators" in options:
+            options["validators"] = [
+                validator for validator in options["validators"] if not isinstance(validator, UniqueValidator)
+            ]
+        return field_class, options
+
+    def create(self, validated_data: dict[str, Any]) -> Any:
+        model: type[models.Model] = self.Meta.model
+        return self.write(model(), validated_data)
+
+    def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
+        return self.write(instance, validated_data)
+
+    def write(self, instance: Any, values: dict[str, Any]) -> Any:
+        """Give `instance` its new values and save it; rooms with a rule for this override it."""
+        self.assign(instance, values)
+        instance.full_clean()
+        instance.save()
+        return instance
+
+    def assign(self, instance: Any, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            setattr(instance, name, value)
