@@ -67,7 +67,7 @@ class Organization(MPTTModel):
     is_active = models.BooleanField(
         "active",
         default=True,
-        help_text="Assignments that name an inactive organization count for nothing; what lies below it is not cut off.",
+        help_text="Rows that name an inactive organization count for nothing; what lies below it is not cut off.",
     )
     path = models.TextField(editable=False, help_text="Names from the client down, for people to read and search.")
 
