@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from django.db import transaction
 
 from organizations.models import Organization as OrganizationRow
 from preferences.models import PreferenceValue as PreferenceRow
 from routing import revision
-from routing.landscape import Assignment, Landscape, Organization, PreferenceValue, Server, Service
+from routing.landscape import Assignment, Landscape, Organization, OrganizationCode, PreferenceValue, Server, Service
 from routing.models import Revision
 from servers.models import MobileServer, OrganizationByServer, ServiceByServer
 from services.models import MobileService
 
 OPTIMISTIC_READS = 3
 
+SERVICE_COLUMNS = ("pk", "name", "routing_type", "is_transactional", "default_timeout_s", "timeout_s", "is_active")
+SERVER_COLUMNS = (
+    "key",
+    "name",
+    "server_type",
+    "url",
+    "priority",
+    "all_organizations",
+    "all_services",
+    "defined_services",
+    "is_active",
+)
+
 
 def load_landscape() -> Landscape:
     """Read the whole configuration, in a number of queries that does not depend on its size."""
-    return load_revisioned()[1]
+    return load().landscape
 
 
-def load_revisioned() -> tuple[int, Landscape]:
+class Loaded(NamedTuple):
+    """A landscape, the revision it belongs to, and the codes of its organizations by row id."""
+
+    revision: int
+    landscape: Landscape
+    organization_codes: dict[int, OrganizationCode]
+
+
+def load() -> Loaded:
     """Return the landscape together with the revision it belongs to.
 
     Every committed change moves the revision, so rows read between two equal revisions are of one
@@ -31,105 +54,58 @@ def load_revisioned() -> tuple[int, Landscape]:
     for _ in range(OPTIMISTIC_READS):
         before = revision.numbers()[revision.LANDSCAPE]
         try:
-            landscape = _read()
+            landscape, codes = _read()
         except KeyError:
             continue  # a row names what was created after its own table had been read
         if revision.numbers()[revision.LANDSCAPE] == before:
-            return before, landscape
+            return Loaded(before, landscape, codes)
     with transaction.atomic():
         Revision.objects.select_for_update().filter(scope=revision.LANDSCAPE).first()
-        return revision.numbers()[revision.LANDSCAPE], _read()
+        return Loaded(revision.numbers()[revision.LANDSCAPE], *_read())
 
 
-def _read() -> Landscape:
-    codes: dict[int, str] = {}
-    organization_rows = OrganizationRow.objects.order_by().values_list(
-        "pk", "code", "name", "kind", "parent_id", "is_active"
+def _read() -> tuple[Landscape, dict[int, OrganizationCode]]:
+    organizations = list(
+        OrganizationRow.objects.order_by().values_list("pk", "code", "name", "kind", "parent_id", "is_active")
     )
-    organization_rows = list(organization_rows)
-    for pk, code, *_ in organization_rows:
-        codes[pk] = code
-    names: dict[int, str] = {}
-    services: list[Service] = []
-    for (
-        pk,
-        name,
-        routing_type,
-        is_transactional,
-        default_timeout_s,
-        timeout_s,
-        is_active,
-    ) in MobileService.objects.order_by().values_list(
-        "pk", "name", "routing_type", "is_transactional", "default_timeout_s", "timeout_s", "is_active"
-    ):
-        names[pk] = name
-        services.append(Service(name, routing_type, is_transactional, default_timeout_s, timeout_s, is_active))
-    organizations_of: defaultdict[int, list[Assignment]] = defaultdict(list)
-    for server_id, organization_id, is_active in OrganizationByServer.objects.order_by().values_list(
-        "server_id", "organization_id", "is_active"
-    ):
-        organizations_of[server_id].append(Assignment(codes[organization_id], is_active))
-    services_of: defaultdict[int, list[Assignment]] = defaultdict(list)
-    for server_id, service_id, is_active in ServiceByServer.objects.order_by().values_list(
-        "server_id", "service_id", "is_active"
-    ):
-        services_of[server_id].append(Assignment(names[service_id], is_active))
-    return Landscape.of(
+    codes = {pk: code for pk, code, *_ in organizations}
+    services = {pk: Service(*values) for pk, *values in MobileService.objects.order_by().values_list(*SERVICE_COLUMNS)}
+    preferences = PreferenceRow.objects.order_by().values_list("key", "organization_id", "value")
+    landscape = Landscape.of(
         organizations=(
             Organization(code, name, kind, codes.get(parent_id) if parent_id else None, is_active)
-            for _, code, name, kind, parent_id, is_active in organization_rows
+            for _, code, name, kind, parent_id, is_active in organizations
         ),
-        services=services,
-        servers=(
-            Server(
-                key=key,
-                name=name,
-                client=codes[client_id],
-                server_type=server_type,
-                url=url,
-                priority=priority,
-                all_organizations=all_organizations,
-                all_services=all_services,
-                defined_services=defined_services,
-                organizations=_sorted(organizations_of[pk]),
-                services=_sorted(services_of[pk]),
-                is_active=is_active,
-            )
-            for (
-                pk,
-                key,
-                name,
-                client_id,
-                server_type,
-                url,
-                priority,
-                all_organizations,
-                all_services,
-                defined_services,
-                is_active,
-            ) in MobileServer.objects.order_by().values_list(
-                "pk",
-                "key",
-                "name",
-                "client_id",
-                "server_type",
-                "url",
-                "priority",
-                "all_organizations",
-                "all_services",
-                "defined_services",
-                "is_active",
-            )
-        ),
+        services=services.values(),
+        servers=_servers(codes, {pk: service.name for pk, service in services.items()}),
         preferences=(
             PreferenceValue(key, codes[organization_id] if organization_id else None, value)
-            for key, organization_id, value in PreferenceRow.objects.order_by().values_list(
-                "key", "organization_id", "value"
-            )
+            for key, organization_id, value in preferences
         ),
     )
+    return landscape, codes
 
 
-def _sorted(assignments: list[Assignment]) -> tuple[Assignment, ...]:
-    """Return assignments in an order that does not depend on the database."""
-    return tuple(sorted(assignments, key=lambda row: (row.target, row.is_active)))
+def _servers(codes: dict[int, str], service_names: dict[int, str]) -> Iterator[Server]:
+    organizations = _assignments(OrganizationByServer, "organization_id", codes)
+    services = _assignments(ServiceByServer, "service_id", service_names)
+    for pk, client_id, *values in MobileServer.objects.order_by().values_list("pk", "client_id", *SERVER_COLUMNS):
+        yield Server(
+            client=codes[client_id],
+            organizations=organizations.get(pk, ()),
+            services=services.get(pk, ()),
+            **dict(zip(SERVER_COLUMNS, values, strict=True)),
+        )
+
+
+def _assignments(
+    model: type[OrganizationByServer] | type[ServiceByServer], column: str, names: dict[int, str]
+) -> dict[int, tuple[Assignment, ...]]:
+    """Return the rows of a tab by server, in an order that does not depend on the database."""
+    found: defaultdict[int, list[Assignment]] = defaultdict(list)
+    rows = model._default_manager.order_by().values_list("server_id", column, "is_active")
+    for server_id, target_id, is_active in rows:
+        found[server_id].append(Assignment(names[target_id], is_active))
+    return {
+        server_id: tuple(sorted(assignments, key=lambda row: row.target)) for server_id, assignments in found.items()
+    }

@@ -122,6 +122,10 @@ def announce() -> None:
 
 def _announce_now() -> None:
     moved.set()
+    _publish()
+
+
+def _publish() -> None:
     if settings.REDIS_URL:
         import redis
 

@@ -85,7 +85,12 @@ _COLUMNS = (
 def load_token_states(**condition: str) -> dict[str, TokenState]:
     """Return the state of every token (or of those that match `condition`) by id, in one query."""
     rows = TerminalToken.objects.order_by().filter(**condition).values_list(*_COLUMNS)
-    states = (TokenState(*row[:7], row[7] is not None, *row[8:]) for row in rows)
+    states = (
+        TokenState(
+            pk, token_id, digest, terminal_id, key, is_active, store_id, used_at is not None, replaced_at, revoked_at
+        )
+        for pk, token_id, digest, terminal_id, key, is_active, store_id, used_at, replaced_at, revoked_at in rows
+    )
     return {state.token_id: state for state in states}
 
 

@@ -7,11 +7,19 @@ from django.core.cache import cache
 from django.db import connections
 from rest_framework.test import APIClient
 
+from routing.store import store
+
 
 @pytest.fixture(autouse=True)
 def _empty_cache():
     """Start every test without counters and sessions of another."""
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _forgetful_store():
+    """Start every test without the snapshot of another's rolled-back database."""
+    store.forget()
 
 
 @pytest.fixture

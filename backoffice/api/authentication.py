@@ -100,8 +100,7 @@ class BearerAuthentication(BaseAuthentication):
         moment = timezone.now()
         scheme, _, text = header.partition(" ")
         credential = parse_credential(text.strip()) if scheme.lower() == "bearer" else None
-        verifier = _verifiers.get(credential.kind) if credential else None
-        principal = verifier(credential, moment) if credential and verifier else None
+        principal = self.find(credential, moment) if credential else None
         if credential is None or principal is None:
             count_failure(client_address(request._request), moment)
             raise Unauthenticated("The credential is missing, malformed, unknown or no longer valid.")
@@ -109,6 +108,11 @@ class BearerAuthentication(BaseAuthentication):
             raise OtherDoor(f"A {credential.kind} token does not open this door.")
         self.admit(principal, request, moment)
         return self.user_of(principal), principal
+
+    def find(self, credential: Credential, moment: datetime) -> Any:
+        """Return whom a credential of any kind belongs to, or None."""
+        verifier = _verifiers.get(credential.kind)
+        return verifier(credential, moment) if verifier else None
 
     def admit(self, principal: Any, request: Request, moment: datetime) -> None:
         """Refuse a valid credential for a reason of its own kind."""

@@ -1,0 +1,14 @@
+"""The ASGI application that granian serves: the edge for terminals, Django for the rest."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backoffice.settings")
+
+django = get_asgi_application()
+
+from routing.edge import Edge  # noqa: E402 - rooms can only be imported once Django is set up
+from routing.store import store  # noqa: E402
+
+application = Edge(django, store)

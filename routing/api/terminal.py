@@ -1,0 +1,184 @@
+"""The documents of the calling terminal, for requests that the edge passes on to Django.
+
+The answers are those of `routing/answers.py`, byte for byte; what Django adds is the check of
+credentials that are not in memory yet, and the words for those that are wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.http import HttpResponse
+from django.urls import path
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from routing.answers import Asked, Door, answer
+from routing.store import store
+from servers.models import ServerStatus, ServerType
+from services.models import RoutingType
+from terminals.authentication import IsTerminal, TerminalAuthentication
+from terminals.tokens import TokenState
+
+CONDITIONAL = [
+    OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="Entity tags the terminal holds."),
+    *(
+        OpenApiParameter(name, str, OpenApiParameter.HEADER, response=[200, 304], description=meaning)
+        for name, meaning in (
+            ("ETag", "Tag of the document; the gzip form has the suffix `-gzip`."),
+            ("X-Booster-Revision", "Revision of the configuration this answer was made from."),
+            ("X-Booster-Stale", "Seconds since the revision could last be checked; absent while it can."),
+        )
+    ),
+]
+
+
+class OrganizationShape(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    name = serializers.CharField()
+    path = serializers.ListField(child=serializers.CharField(), help_text="Codes from the client down.")
+
+
+class PreferencesShape(serializers.Serializer[Any]):
+    ping_interval_ms = serializers.IntegerField()
+    token_refresh_interval_ms = serializers.IntegerField()
+    token_max_age_ms = serializers.IntegerField()
+    request_retries = serializers.IntegerField()
+    request_timeout_s = serializers.IntegerField()
+    poll_interval_s = serializers.IntegerField()
+
+
+class ServerShape(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    name = serializers.CharField()
+    url = serializers.CharField()
+    type = serializers.ChoiceField(ServerType.choices)
+    priority = serializers.IntegerField()
+    all_services = serializers.BooleanField()
+    services = serializers.ListField(child=serializers.CharField())
+
+
+class ServiceShape(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    routing_type = serializers.ChoiceField(RoutingType.choices)
+    transactional = serializers.BooleanField()
+    timeout_s = serializers.IntegerField(allow_null=True)
+
+
+class ConfigurationShape(serializers.Serializer[Any]):
+    format = serializers.IntegerField()
+    organization = OrganizationShape()
+    multi_server = serializers.BooleanField()
+    preferences = PreferencesShape()
+    servers = ServerShape(many=True, help_text="In calling order.")
+    services = ServiceShape(many=True, help_text="By name.")
+    boosters = serializers.ListField(child=serializers.CharField())
+
+
+class StatusOfServerShape(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    status = serializers.ChoiceField(ServerStatus.choices)
+    since = serializers.DateTimeField(allow_null=True)
+
+
+class StatusShape(serializers.Serializer[Any]):
+    format = serializers.IntegerField()
+    servers = StatusOfServerShape(many=True, help_text="In calling order.")
+
+
+class WebposServerShape(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    address = serializers.CharField()
+    online = serializers.BooleanField()
+    priority = serializers.IntegerField()
+    allServices = serializers.BooleanField()
+    mainServer = serializers.BooleanField()
+    currentServer = serializers.BooleanField()
+    services = serializers.ListField(child=serializers.CharField())
+
+
+class WebposServiceShape(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    type = serializers.ChoiceField(["Failover", "Broadcast", "Ping", "Transaction"])
+    defaultTimeout = serializers.IntegerField(required=False)
+    timeout = serializers.IntegerField(required=False)
+
+
+class WebposShape(serializers.Serializer[Any]):
+    servers = WebposServerShape(many=True)
+    services = WebposServiceShape(many=True)
+    permissions = serializers.DictField(help_text="Preferences under the names the Web POS knows them by.")
+
+
+class DocumentView(APIView):
+    """One of the three documents; the terminal's token decides whose."""
+
+    authentication_classes = (TerminalAuthentication,)
+    permission_classes = (IsTerminal,)
+    door: ClassVar[Door]
+
+    def _answer(self, request: Request) -> HttpResponse:
+        token: TokenState = request.auth  # type: ignore[assignment]  # what TerminalAuthentication leaves there
+        snapshot = store.current()
+        moment = timezone.now()
+        asked = Asked(
+            request.path,
+            request.headers.get("Origin", ""),
+            request.headers.get("Accept-Encoding", ""),
+            request.headers.get("If-None-Match", ""),
+            is_head=request.method == "HEAD",
+        )
+        given = answer(snapshot, snapshot.tokens.get(token.token_id, token), self.door, asked, moment=moment)
+        if given.status in (200, 304):
+            held = snapshot.revision if self.door is Door.CONFIGURATION else None
+            store.note_poll(token, moment, held)
+        response = HttpResponse(given.body, status=given.status)
+        del response["Content-Type"]
+        for name, value in given.headers:
+            response[name.decode()] = value.decode()
+        return response
+
+
+class ConfigurationView(DocumentView):
+    """Which servers to call for which service.
+
+    Answers 200 with the configuration, or 304 without a body when `If-None-Match` names it. A
+    preference that is off leaves `servers` empty: the store then works in the standard way.
+    """
+
+    door = Door.CONFIGURATION
+
+    @extend_schema(parameters=CONDITIONAL, responses={200: ConfigurationShape, 304: OpenApiTypes.NONE})
+    def get(self, request: Request) -> HttpResponse:
+        return self._answer(request)
+
+
+class StatusView(DocumentView):
+    """In what state the servers of the configuration are, in calling order, and since when."""
+
+    door = Door.STATUS
+
+    @extend_schema(parameters=CONDITIONAL, responses={200: StatusShape, 304: OpenApiTypes.NONE})
+    def get(self, request: Request) -> HttpResponse:
+        return self._answer(request)
+
+
+class WebposView(DocumentView):
+    """The configuration in the shape that an unmodified Openbravo Web POS reads."""
+
+    door = Door.WEBPOS
+
+    @extend_schema(parameters=CONDITIONAL, responses={200: WebposShape, 304: OpenApiTypes.NONE})
+    def get(self, request: Request) -> HttpResponse:
+        return self._answer(request)
+
+
+urlpatterns = [
+    path(f"{view.door}{slash}", view.as_view(), name=f"terminal-{view.door}" if not slash else None)
+    for view in (ConfigurationView, StatusView, WebposView)
+    for slash in ("", "/")
+]

@@ -1,0 +1,158 @@
+"""What a process keeps in memory to answer terminals without asking the database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+
+from django.conf import settings
+
+from backoffice.credentials import Credential, is_secret
+from routing import document, revision
+from routing.document import Document, ServerState
+from routing.landscape import Landscape, OrganizationCode
+from routing.load import load
+from servers.models import ServerState as ServerStateRow
+from terminals.reports import ReportCollector
+from terminals.tokens import TokenState, load_token_states
+
+STALE_AFTER_S = 5.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The configuration, tokens and states of one moment, and the documents compiled from them so far."""
+
+    numbers: Mapping[str, int]
+    landscape: Landscape
+    organization_codes: Mapping[int, OrganizationCode]
+    tokens: dict[str, TokenState]
+    states: Mapping[str, ServerState]
+    _configurations: dict[str, Document] = field(default_factory=dict, repr=False)
+    _webpos: dict[tuple[str, str], Document] = field(default_factory=dict, repr=False)
+    _statuses: dict[str, Document] = field(default_factory=dict, repr=False)
+
+    @property
+    def revision(self) -> int:
+        """The configuration's revision number."""
+        return self.numbers[revision.LANDSCAPE]
+
+    @cached_property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins that may call the terminal doors from a browser."""
+        servers = {document.origin_of(server.url) for server in self.landscape.servers.values() if server.is_active}
+        return frozenset(servers | {origin.rstrip("/").lower() for origin in settings.BOOSTER_ALLOWED_ORIGINS})
+
+    def token(self, credential: Credential) -> TokenState | None:
+        """Return the state of the token that `credential` spells, or None if it is not known here."""
+        state = self.tokens.get(credential.id)
+        return state if state is not None and is_secret(credential.secret, state.digest) else None
+
+    def organization_of(self, token: TokenState) -> OrganizationCode | None:
+        """Return the store of the token's terminal; None until tokens and tree are of one moment."""
+        return self.organization_codes.get(token.organization_id)
+
+    def configuration(self, organization: OrganizationCode) -> Document:
+        compiled = self._configurations.get(organization)
+        if compiled is None:
+            value = document.configuration(self.landscape, organization, settings.BOOSTER_PUBLIC_URLS)
+            compiled = self._configurations[organization] = Document.of(document.canonical_json(value))
+        return compiled
+
+    def status(self, organization: OrganizationCode) -> Document:
+        compiled = self._statuses.get(organization)
+        if compiled is None:
+            value = document.status(self.landscape, organization, self.states)
+            compiled = self._statuses[organization] = Document.of(document.canonical_json(value))
+        return compiled
+
+    def webpos(self, organization: OrganizationCode, origin: str) -> Document:
+        current = document.current_server(self.landscape, organization, origin)
+        compiled = self._webpos.get((organization, current))
+        if compiled is None:
+            value = document.webpos(self.landscape, organization, current)
+            compiled = self._webpos[organization, current] = Document.of(document.canonical_json(value))
+        return compiled
+
+
+class Store:
+    """The present snapshot of this process; read without a lock, replaced whole."""
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+        self.reports = ReportCollector()
+        self._checked_at = 0.0
+        self._refreshing = threading.Lock()
+
+    def current(self) -> Snapshot:
+        """Return the snapshot after checking the revision (one query, more if it moved)."""
+        self.refresh()
+        assert self.snapshot is not None  # noqa: S101 - refresh leaves one or raises
+        return self.snapshot
+
+    def refresh(self) -> bool:
+        """Read what moved since the last time; return whether anything had. Database errors pass through."""
+        with self._refreshing:
+            numbers = revision.numbers()
+            old = self.snapshot
+            if old is None or old.numbers != numbers:
+                self.snapshot = self._load(old, numbers)
+            self._checked_at = time.monotonic()
+            return self.snapshot is not old
+
+    def _load(self, old: Snapshot | None, numbers: Mapping[str, int]) -> Snapshot:
+        """Return a snapshot of at least `numbers`, keeping what has not moved.
+
+        Numbers are read before rows: what changes in between is read once more by the next check.
+        """
+
+        def moved(scope: str) -> bool:
+            return old is None or old.numbers[scope] != numbers[scope]
+
+        tokens = load_token_states() if moved(revision.CREDENTIALS) or old is None else old.tokens
+        states = _load_states() if moved(revision.STATUS) or old is None else old.states
+        if old is None or moved(revision.LANDSCAPE):
+            loaded = load()
+            seen = {**numbers, revision.LANDSCAPE: loaded.revision}
+            return Snapshot(seen, loaded.landscape, loaded.organization_codes, tokens, states)
+        return replace(
+            old,
+            numbers=numbers,
+            tokens=tokens,
+            states=states,
+            _statuses={} if moved(revision.STATUS) else old._statuses,
+        )
+
+    def note_poll(self, token: TokenState, moment: datetime, revision_held: int | None) -> None:
+        """Keep that a terminal called, and end the tokens its own has replaced, here at once."""
+        self.reports.saw(token.terminal_id, moment, revision_held)
+        if not token.is_used and self.snapshot is not None:
+            self.reports.used_first(token.pk, moment)
+            tokens = self.snapshot.tokens
+            tokens[token.token_id] = replace(token, is_used=True)
+            for other in list(tokens.values()):
+                if other.terminal_id == token.terminal_id and other.pk < token.pk and other.replaced_at is not None:
+                    tokens[other.token_id] = replace(other, revoked_at=other.revoked_at or moment)
+
+    @property
+    def stale_s(self) -> int | None:
+        """For how many seconds the revision could not be checked; None while checks succeed."""
+        age = time.monotonic() - self._checked_at
+        return int(age) if age > STALE_AFTER_S else None
+
+    def forget(self) -> None:
+        """Drop everything kept in memory, as if the process had just started."""
+        self.__init__()  # type: ignore[misc]
+
+
+def _load_states() -> dict[str, ServerState]:
+    rows = ServerStateRow.objects.order_by().values_list("server__key", "status", "since")
+    return {key: ServerState(status, since) for key, status, since in rows}
+
+
+store = Store()
+"""The store of this process."""
