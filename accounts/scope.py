@@ -34,7 +34,8 @@ def visible_organizations(user: User | AnonymousUser) -> OrganizationQuerySet:
     if not is_limited(user):
         return everything
     if not isinstance(user, User):
-        return everything.none()
+        nothing: OrganizationQuerySet = everything.none()
+        return nothing
     given: OrganizationQuerySet = everything.below(user.organizations.all())
     return given
 
