@@ -465,7 +465,7 @@ def contained_names_behave_alike(examined: _Examined) -> Iterator[Finding]:
                 yield Finding(
                     "K14",
                     WARNING,
-                    f"{short.name} is contained in {long.name} but is routed differently: without the longer "
+                    f"Service {short.name} is contained in {long.name} but is routed differently: without the longer "
                     "one, its requests would be routed as the shorter one's. Keep both active.",
                     service=short.name,
                 )
