@@ -247,7 +247,7 @@ def distinct_priorities(examined: _Examined, servers: tuple[Server, ...]) -> Ite
             yield Finding(
                 "K19",
                 WARNING,
-                f"{_names(tied)} share priority {priority}, so their names decide which is called first. "
+                f"Servers {_names(tied)} share priority {priority}, so their names decide which is called first. "
                 "Give each a priority of its own.",
             )
 
