@@ -259,6 +259,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "PREPROCESSING_HOOKS": ["backoffice.api.schema.without_slash_forms"],
+    "ENUM_NAME_OVERRIDES": {"ServerTypeEnum": "servers.models.ServerType"},
 }
 
 # --- Logging -------------------------------------------------------------------------------------
