@@ -84,9 +84,7 @@ def test_create_refuses_bad_fields_and_names_them(fields, wrong):
     client = make_organization("ACME")
 
     with pytest.raises(ValidationError) as refusal:
-        create_organization(
-            **{"code": "OSLO", "name": "Oslo", "kind": "store", "parent_id": client.pk} | fields
-        )
+        create_organization(**{"code": "OSLO", "name": "Oslo", "kind": "store", "parent_id": client.pk} | fields)
 
     assert wrong <= set(refusal.value.message_dict)
     assert parents() == {"ACME": None}

@@ -62,9 +62,7 @@ def test_a_preference_is_set_once_per_place(organization):
     with pytest.raises(ValidationError):
         set_preference("request_retries", "2", place)
     with pytest.raises(IntegrityError), transaction.atomic():
-        PreferenceValue.objects.bulk_create(
-            [PreferenceValue(key="request_retries", value="2", organization=place)]
-        )
+        PreferenceValue.objects.bulk_create([PreferenceValue(key="request_retries", value="2", organization=place)])
 
 
 @pytest.mark.parametrize(("value", "organization"), [("yes", None), ("", None), ("Y", "ACME")])

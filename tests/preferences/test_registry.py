@@ -72,9 +72,7 @@ def test_a_number_is_written_in_plain_digits(text):
         BY_KEY["ping_interval_ms"].parse(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"), [("59999", "at least 60000 ms"), ("86400001", "at most 86400000 ms")]
-)
+@pytest.mark.parametrize(("text", "reason"), [("59999", "at least 60000 ms"), ("86400001", "at most 86400000 ms")])
 def test_a_number_out_of_bounds_is_told_the_bound(text, reason):
     with pytest.raises(ValueError, match=reason):
         BY_KEY["ping_interval_ms"].parse(text)

@@ -72,9 +72,7 @@ addresses = st.builds(
     st.sampled_from(["http", "https", "HTTP", "Https"]),
     hosts | st.sampled_from(["[::1]", "[2001:DB8::A]", "127.0.0.1"]),
     st.just("") | st.integers(1, 65_535).map(lambda port: f":{port}"),
-    st.text(string.ascii_letters + string.digits + "/._-~%é", max_size=20).map(
-        lambda path: f"/{path}" if path else ""
-    ),
+    st.text(string.ascii_letters + string.digits + "/._-~%é", max_size=20).map(lambda path: f"/{path}" if path else ""),
 )
 
 

@@ -62,9 +62,7 @@ class TestSaveServer:
     def test_it_keeps_a_given_key_as_it_is(self):
         client = make_organization("ACME")
 
-        save_server(
-            MobileServer(client=client, key="LYON-Box_1", name="Lyon", server_type="store", url="http://lyon")
-        )
+        save_server(MobileServer(client=client, key="LYON-Box_1", name="Lyon", server_type="store", url="http://lyon"))
 
         assert MobileServer.objects.get().key == "LYON-Box_1"
 
@@ -149,22 +147,16 @@ class TestSaveServer:
                 services=[Assignment(service), Assignment(service)],
             )
 
-        assert [(error.pointer, error.code) for error in refusal.value.errors] == [
-            ("/services/1/service", "duplicate")
-        ]
+        assert [(error.pointer, error.code) for error in refusal.value.errors] == [("/services/1/service", "duplicate")]
         assert list(OrganizationByServer.objects.values_list("organization__code", flat=True)) == ["OSLO"]
         assert not ServiceByServer.objects.exists()
 
     def test_it_touches_only_the_rows_that_differ(self):
         tree = make_tree(ACME=None, OSLO="ACME", BERGEN="ACME", ROME="ACME")
-        server = make_server(
-            "local", client=tree["ACME"], organizations=[tree["OSLO"], tree["BERGEN"], tree["ROME"]]
-        )
+        server = make_server("local", client=tree["ACME"], organizations=[tree["OSLO"], tree["BERGEN"], tree["ROME"]])
         kept = OrganizationByServer.objects.get(organization__code="OSLO").pk
 
-        save_server(
-            server, organizations=[Assignment(tree["OSLO"]), Assignment(tree["BERGEN"], is_active=False)]
-        )
+        save_server(server, organizations=[Assignment(tree["OSLO"]), Assignment(tree["BERGEN"], is_active=False)])
 
         rows = OrganizationByServer.objects.order_by("pk").values_list("organization__code", "is_active")
         assert list(rows) == [("OSLO", True), ("BERGEN", False)]
