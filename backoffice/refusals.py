@@ -85,3 +85,16 @@ class Unavailable(Refusal):
     type = "/problems/unavailable"
     title = "Temporarily unavailable"
     status = 503
+
+
+def describe_blockers(protected: object) -> str:
+    """Return, for people, how many objects of which kind block a deletion, naming some of each."""
+    by_kind: dict[str, list[str]] = {}
+    for blocker in protected:  # type: ignore[attr-defined]
+        by_kind.setdefault(str(blocker._meta.verbose_name), []).append(str(blocker))
+    shown = 3
+    parts = []
+    for kind, names in sorted(by_kind.items()):
+        listed = ", ".join(sorted(names)[:shown]) + (", …" if len(names) > shown else "")
+        parts.append(f"{len(names)} {kind}{'s' if len(names) > 1 else ''} ({listed})")
+    return "it is still used by " + " and ".join(parts)

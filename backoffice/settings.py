@@ -12,6 +12,7 @@ from typing import Any
 import environ
 import structlog
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from backoffice.secret_files import read_or_create_secret
 
@@ -60,12 +61,12 @@ BOOSTER_TRUSTED_PROXIES = env.list("BOOSTER_TRUSTED_PROXIES", default=[])
 # --- Application ---------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
     "unfold.contrib.import_export",
     "unfold.contrib.simple_history",
-    "django.contrib.admin",
+    "backoffice.apps.WindowsConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -93,7 +94,6 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "backoffice.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "routing.middleware.TerminalDoors",
@@ -105,6 +105,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
+    "backoffice.password_change.PasswordChangeMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -159,14 +160,12 @@ CACHES = {
 }
 
 # Without Redis the beat process runs each task itself as it falls due (see docs/adr/0004).
-# Celery spells a Unix socket and its database number in its own way.
-CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=") or "memory://"
+CELERY_BROKER_URL = REDIS_URL or "memory://"
 CELERY_TASK_ALWAYS_EAGER = not REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # every task is periodic and safe to run twice: nothing to keep
 
 # --- People --------------------------------------------------------------------------------------
 
@@ -201,6 +200,7 @@ LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 
 SECURE_SSL_REDIRECT = IS_PRODUCTION and env.bool("SECURE_SSL_REDIRECT", default=True)
+SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if IS_PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BOOSTER_TRUSTED_PROXIES else None
@@ -261,9 +261,6 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "COMPONENT_SPLIT_REQUEST": True,
-    "SCHEMA_PATH_PREFIX": "/api/v1",
-    "PREPROCESSING_HOOKS": ["backoffice.api.schema.without_slash_forms"],
-    "ENUM_NAME_OVERRIDES": {"ServerTypeEnum": "servers.models.ServerType"},
 }
 
 # --- Logging -------------------------------------------------------------------------------------
@@ -295,7 +292,6 @@ LOGGING = {
         # The request middleware logs every request with its status already.
         "django.request": {"level": "ERROR"},
         "django.server": {"level": "WARNING"},
-        "celery": {"level": "WARNING"},
         "granian": {"level": "WARNING"},
         "_granian": {"level": "WARNING"},
     },
@@ -318,4 +314,39 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Booster Back Office",
     "SITE_HEADER": "Booster Back Office",
     "SITE_SYMBOL": "hub",
+    "SITE_URL": None,
+    "SHOW_BACK_BUTTON": True,
+    "DASHBOARD_CALLBACK": "backoffice.dashboard.dashboard",
+    "STYLES": [lambda request: static("backoffice/windows.css")],
+    "SCRIPTS": [lambda request: static("backoffice/windows.js")],
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("backoffice/favicon.svg"),
+        }
+    ],
+    "SIDEBAR": {"show_search": False, "navigation": "backoffice.navigation.navigation"},
+    "COLORS": {
+        # The blue of a rack's status light; contrast of 600 on white is above 4.5.
+        "primary": {
+            "50": "oklch(97% .014 236)",
+            "100": "oklch(94% .03 236)",
+            "200": "oklch(88% .06 236)",
+            "300": "oklch(80% .1 236)",
+            "400": "oklch(72% .13 236)",
+            "500": "oklch(62% .14 240)",
+            "600": "oklch(52% .13 244)",
+            "700": "oklch(45% .12 246)",
+            "800": "oklch(39% .1 248)",
+            "900": "oklch(33% .08 250)",
+            "950": "oklch(25% .06 252)",
+        },
+    },
 }
+
+IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
+# Between preview and confirmation the file must be found by whichever process answers.
+IMPORT_EXPORT_TMP_STORAGE_CLASS = (
+    "import_export.tmp_storages.CacheStorage" if REDIS_URL else "import_export.tmp_storages.TempFolderStorage"
+)

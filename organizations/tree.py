@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.db.models import ProtectedError, Value
 from django.db.models.functions import Concat, Substr
 
-from backoffice.refusals import Conflict, FieldError, Invalid
+from backoffice.refusals import Conflict, FieldError, Invalid, describe_blockers
 from organizations.models import PATH_SEPARATOR, Organization, OrganizationKind
 
 ORGANIZATION_TREE_LOCK = (0x0B05, 1)
@@ -131,19 +131,6 @@ def delete_organization(organization_id: int) -> None:
             raise OrganizationInUse(
                 f"{organization.code} cannot be deleted: {describe_blockers(error.protected_objects)}."
             ) from error
-
-
-def describe_blockers(protected: object) -> str:
-    """Return, for people, how many objects of which kind block a deletion, naming some of each."""
-    by_kind: dict[str, list[str]] = {}
-    for blocker in protected:  # type: ignore[attr-defined]
-        by_kind.setdefault(str(blocker._meta.verbose_name), []).append(str(blocker))
-    shown = 3
-    parts = []
-    for kind, names in sorted(by_kind.items()):
-        listed = ", ".join(sorted(names)[:shown]) + (", …" if len(names) > shown else "")
-        parts.append(f"{len(names)} {kind}{'s' if len(names) > 1 else ''} ({listed})")
-    return "it is still used by " + " and ".join(parts)
 
 
 def _fresh(organization_id: int) -> Organization:

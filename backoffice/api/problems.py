@@ -38,8 +38,9 @@ from backoffice.refusals import (
     TooManyAttempts,
     Unauthenticated,
     Unavailable,
+    describe_blockers,
 )
-from organizations.tree import OrganizationInUse, describe_blockers
+from organizations.tree import OrganizationInUse
 
 logger = structlog.get_logger(__name__)
 

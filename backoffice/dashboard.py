@@ -1,0 +1,75 @@
+"""The first page: how much there is, and what still needs a hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from backoffice.visibility import visible
+from organizations.models import Organization
+from routing.landscape import Landscape
+from routing.store import store
+from servers.models import MobileServer, ServerType
+from services.models import MobileService
+from terminals.models import Terminal
+
+SHOWN = 10
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the dashboard's numbers to the context of the first page, as far as the user may see them."""
+    snapshot = store.current()
+    may = request.user.has_perm
+    context["figures"] = figures(request)
+    context["is_multi_server"] = snapshot.landscape.is_multi_server_enabled
+    context["revision"] = snapshot.revision
+    if may("organizations.view_organization"):
+        without = stores_without_main_server(snapshot.landscape)
+        stores = [
+            store
+            for store in visible(Organization, request.user).stores().active().order_by("path")  # type: ignore[attr-defined]
+            if store.code in without
+        ]
+        context["without_main"] = {"count": len(stores), "shown": stores[:SHOWN]}
+    if may("terminals.view_terminal"):
+        waiting = visible(Terminal, request.user).filter(is_active=True, activated_at=None)
+        context["not_activated"] = {
+            "count": waiting.count(),
+            "shown": waiting.select_related("organization").order_by("search_key")[:SHOWN],
+        }
+    return context
+
+
+def figures(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return label, number and address of each count the user may see."""
+    user = request.user
+    organizations: Any = visible(Organization, user)
+    counted = (
+        ("organizations.view_organization", "Clients", organizations.clients(), "?kind__exact=client"),
+        ("organizations.view_organization", "Stores", organizations.stores(), "?kind__exact=store"),
+        ("servers.view_mobileserver", "Mobile servers", visible(MobileServer, user), ""),
+        ("services.view_mobileservice", "Mobile services", visible(MobileService, user), ""),
+        ("terminals.view_terminal", "POS terminals", visible(Terminal, user), ""),
+    )
+    return [
+        {
+            "label": label,
+            "number": objects.filter(is_active=True).count(),
+            "link": reverse(f"admin:{objects.model._meta.app_label}_{objects.model._meta.model_name}_changelist")
+            + query,
+        }
+        for right, label, objects, query in counted
+        if user.has_perm(right)
+    ]
+
+
+def stores_without_main_server(landscape: Landscape) -> set[str]:
+    """Return the codes of the stores whose terminals no active main server serves."""
+    return {
+        code
+        for code, organization in landscape.organizations.items()
+        if organization.kind == "store"
+        and not any(server.server_type == ServerType.MAIN for server in landscape.servers_for(code))
+    }

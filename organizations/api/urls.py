@@ -1,3 +1,0 @@
-from organizations.api.views import OrganizationCollection
-
-collections = {"organizations": OrganizationCollection}

@@ -1,0 +1,40 @@
+"""Organizations as rows of a CSV file: parents stand above what lies below them."""
+
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+
+from backoffice.csv_rows import Flag, Named, Rows, column
+from organizations.models import Organization
+from organizations.tree import create_organization, move_organization, update_organization
+
+
+class OrganizationRows(Rows):
+    code = column("code")
+    name = column("name")
+    kind = column("kind")
+    parent = column("parent", Named(Organization, "code"))
+    is_active = column("is_active", Flag())
+
+    class Meta(Rows.Meta):
+        model = Organization
+        fields: ClassVar[list[str]] = ["code", "name", "kind", "parent", "is_active"]
+        import_id_fields: ClassVar[list[str]] = ["code"]
+
+    def write(self, instance: Organization, is_create: bool, row: Any) -> None:
+        if is_create:
+            made = create_organization(
+                code=instance.code,
+                name=instance.name,
+                kind=instance.kind,
+                parent_id=instance.parent_id,
+                is_active=instance.is_active,
+            )
+            instance.pk, instance.path = made.pk, made.path
+            return
+        before = Organization.objects.get(pk=instance.pk)
+        if instance.kind != before.kind:
+            raise ValidationError(f"{instance.code} is a {before.kind}; the kind cannot be changed.")
+        if instance.parent_id != before.parent_id:
+            move_organization(instance.pk, instance.parent_id)
+        update_organization(instance.pk, name=instance.name, is_active=instance.is_active)

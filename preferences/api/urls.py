@@ -1,3 +1,0 @@
-from preferences.api.views import PreferenceCollection
-
-collections = {"preferences": PreferenceCollection}

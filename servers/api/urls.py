@@ -1,3 +1,0 @@
-from servers.api.views import ServerCollection
-
-collections = {"servers": ServerCollection}

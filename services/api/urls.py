@@ -1,3 +1,0 @@
-from services.api.views import ModuleCollection, ServiceCollection
-
-collections = {"modules": ModuleCollection, "services": ServiceCollection}

@@ -1,0 +1,32 @@
+// The tree page: unfolds what lies below a node, fetched when it is first wanted.
+document.addEventListener("click", async (event) => {
+  const toggle = event.target.closest(".tree-toggle");
+  const more = event.target.closest("[data-more]");
+  if (toggle) {
+    const list = toggle.closest("li").querySelector(":scope > ul");
+    const open = toggle.getAttribute("aria-expanded") !== "true";
+    if (open && toggle.dataset.children) {
+      const answer = await fetch(toggle.dataset.children);
+      if (!answer.ok) return;
+      list.innerHTML = await answer.text();
+      delete toggle.dataset.children;
+    }
+    toggle.setAttribute("aria-expanded", String(open));
+    list.hidden = !open;
+  } else if (more) {
+    const answer = await fetch(more.dataset.more);
+    if (answer.ok) more.closest("li").outerHTML = await answer.text();
+  }
+});
+
+// A mobile server's tabs follow its check boxes, as in the manual: a ticked "All …" hides its tab.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const [box, prefix] of [["id_all_organizations", "organizations_by_server"], ["id_all_services", "services_by_server"]]) {
+    const input = document.getElementById(box);
+    const tab = document.querySelector(`#tabs-items a[href="#${prefix}"]`);
+    if (!input || !tab) continue;
+    const follow = () => { tab.style.display = input.checked ? "none" : ""; };
+    input.addEventListener("change", follow);
+    follow();
+  }
+});

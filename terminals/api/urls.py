@@ -1,3 +1,0 @@
-from terminals.api.collection import TerminalCollection
-
-collections = {"terminals": TerminalCollection}
