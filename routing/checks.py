@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from preferences.registry import BY_KEY, Scope
 from routing.landscape import ONLY, PING, Assignment, Landscape, OrganizationCode, Server
 
-ERROR, WARNING = "error", "warning"
+ERROR, WARNING = LEVELS = ("error", "warning")
 MAIN = "main"
 
 RETAIL = "org.openbravo.retail.posterminal"
