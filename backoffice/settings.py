@@ -94,6 +94,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "backoffice.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "routing.middleware.TerminalDoors",
@@ -160,12 +161,14 @@ CACHES = {
 }
 
 # Without Redis the beat process runs each task itself as it falls due (see docs/adr/0004).
-CELERY_BROKER_URL = REDIS_URL or "memory://"
+# Celery spells a Unix socket and its database number in its own way.
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=") or "memory://"
 CELERY_TASK_ALWAYS_EAGER = not REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # every task is periodic and safe to run twice: nothing to keep
 
 # --- People --------------------------------------------------------------------------------------
 
@@ -200,7 +203,6 @@ LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 
 SECURE_SSL_REDIRECT = IS_PRODUCTION and env.bool("SECURE_SSL_REDIRECT", default=True)
-SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if IS_PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BOOSTER_TRUSTED_PROXIES else None
@@ -261,6 +263,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "PREPROCESSING_HOOKS": ["backoffice.api.schema.without_slash_forms"],
+    "ENUM_NAME_OVERRIDES": {"ServerTypeEnum": "servers.models.ServerType"},
 }
 
 # --- Logging -------------------------------------------------------------------------------------
@@ -292,6 +297,7 @@ LOGGING = {
         # The request middleware logs every request with its status already.
         "django.request": {"level": "ERROR"},
         "django.server": {"level": "WARNING"},
+        "celery": {"level": "WARNING"},
         "granian": {"level": "WARNING"},
         "_granian": {"level": "WARNING"},
     },

@@ -247,7 +247,7 @@ def distinct_priorities(examined: _Examined, servers: tuple[Server, ...]) -> Ite
             yield Finding(
                 "K19",
                 WARNING,
-                f"{_names(tied)} share priority {priority}, so their names decide which is called first. "
+                f"Servers {_names(tied)} share priority {priority}, so their names decide which is called first. "
                 "Give each a priority of its own.",
             )
 
@@ -465,7 +465,7 @@ def contained_names_behave_alike(examined: _Examined) -> Iterator[Finding]:
                 yield Finding(
                     "K14",
                     WARNING,
-                    f"{short.name} is contained in {long.name} but is routed differently: without the longer "
+                    f"Service {short.name} is contained in {long.name} but is routed differently: without the longer "
                     "one, its requests would be routed as the shorter one's. Keep both active.",
                     service=short.name,
                 )

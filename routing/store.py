@@ -52,6 +52,21 @@ class Snapshot:
         state = self.tokens.get(credential.id)
         return state if state is not None and is_secret(credential.secret, state.digest) else None
 
+    @cached_property
+    def _token_ids_by_terminal(self) -> Mapping[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for state in self.tokens.values():
+            found.setdefault(state.terminal_id, []).append(state.token_id)
+        return found
+
+    def end_predecessors(self, token: TokenState, moment: datetime) -> None:
+        """Mark a token as used and those it replaced as ended, until the next read says the same."""
+        self.tokens[token.token_id] = replace(token, is_used=True)
+        for token_id in self._token_ids_by_terminal.get(token.terminal_id, ()):
+            other = self.tokens[token_id]
+            if other.pk < token.pk and other.replaced_at is not None and other.revoked_at is None:
+                self.tokens[token_id] = replace(other, revoked_at=moment)
+
     def organization_of(self, token: TokenState) -> OrganizationCode | None:
         """Return the store of the token's terminal; None until tokens and tree are of one moment."""
         return self.organization_codes.get(token.organization_id)
@@ -132,11 +147,7 @@ class Store:
         self.reports.saw(token.terminal_id, moment, revision_held)
         if not token.is_used and self.snapshot is not None:
             self.reports.used_first(token.pk, moment)
-            tokens = self.snapshot.tokens
-            tokens[token.token_id] = replace(token, is_used=True)
-            for other in list(tokens.values()):
-                if other.terminal_id == token.terminal_id and other.pk < token.pk and other.replaced_at is not None:
-                    tokens[other.token_id] = replace(other, revoked_at=other.revoked_at or moment)
+            self.snapshot.end_predecessors(token, moment)
 
     @property
     def stale_s(self) -> int | None:

@@ -14,7 +14,7 @@ from django.urls import URLPattern, path
 from backoffice.look import REFUSALS, Window, action, display, file_input, refusal_errors
 from services.manifest import install_manifest
 from services.models import MobileService, Module
-from services.reference import delete_service, save_service
+from services.reference import delete_service, save_module, save_service
 
 LARGEST_MANIFEST = 1024 * 1024
 
@@ -103,6 +103,9 @@ class ModuleWindow(Window):
     def get_readonly_fields(self, request: HttpRequest, obj: Module | None = None) -> tuple[str, ...]:
         # Name, version and description come with the manifest, unless the module is made here.
         return () if obj is None or obj.in_development else ("name", "version", "description")
+
+    def save_model(self, request: HttpRequest, obj: Module, form: Any, change: bool) -> None:
+        save_module(obj)
 
     def has_install_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(self.has_add_permission(request) and self.has_change_permission(request))

@@ -1,14 +1,18 @@
-"""Changing services by hand: those of an installed module are a reference (seed, "Mobile Services")."""
+"""What may be changed of modules and mobile services.
+
+The services of an installed module are a reference: an administrator sets their timeout and active flag,
+all else comes with the module's manifest, unless the module is in development.
+"""
 
 from __future__ import annotations
 
-from django.db import transaction
-from django.db.models import ProtectedError
+from django.db import models, transaction
 
-from backoffice.refusals import Conflict, FieldError, describe_blockers
+from backoffice.refusals import Conflict, FieldError
 from services.models import MobileService, Module
 
-REFERENCE_FIELDS = ("module_id", "name", "description", "routing_type", "is_transactional", "default_timeout_s")
+EDITABLE = frozenset({"timeout_s", "is_active"})
+SHIPPED = frozenset({"name", "version", "description"})
 
 
 class NotInDevelopment(Conflict):
@@ -16,48 +20,55 @@ class NotInDevelopment(Conflict):
     title = "The module is not in development"
 
 
-class ServiceInUse(Conflict):
-    type = "/problems/in-use"
-    title = "Still in use"
-
-
 def save_service(service: MobileService) -> MobileService:
-    """Save a service; of a module that is not in development only timeout and active may change.
+    """Save a new or changed service.
 
-    Raises NotInDevelopment naming each field that must stay, django's ValidationError for bad fields.
+    Raises NotInDevelopment for more than timeout and active flag outside a module in development,
+    django's ValidationError for bad fields.
     """
     with transaction.atomic():
-        before = MobileService.objects.select_related("module").filter(pk=service.pk).first()
-        changed = [
-            name for name in REFERENCE_FIELDS if before is None or getattr(before, name) != getattr(service, name)
-        ]
-        if changed and service.module_id is not None:
-            for module in {before.module if before else service.module, service.module}:
-                _check_in_development(module, [] if before is None else changed)
+        stored = MobileService.objects.select_related("module").filter(pk=service.pk).first()
+        changed = _changed(stored, service) - EDITABLE
+        if changed:
+            for module in {service.module, stored.module if stored else service.module}:
+                _check_in_development(module, changed)
         service.full_clean()
         service.save()
     return service
 
 
 def delete_service(service: MobileService) -> None:
-    """Delete a service of a module in development that no server names.
+    """Delete a service; raises NotInDevelopment, or django's ProtectedError while servers name it."""
+    _check_in_development(service.module, set())
+    service.delete()
 
-    Raises NotInDevelopment, or ServiceInUse naming the servers.
+
+def save_module(module: Module) -> Module:
+    """Save a new or changed module: what a manifest ships changes only in development.
+
+    The change that puts a module into development, or takes it out, may bring other changes along.
     """
-    _check_in_development(service.module, [])
-    try:
-        service.delete()
-    except ProtectedError as error:
-        raise ServiceInUse(
-            f"{service.name} cannot be deleted: {describe_blockers(error.protected_objects)}."
-        ) from error
+    with transaction.atomic():
+        stored = Module.objects.filter(pk=module.pk).first()
+        if stored and not module.in_development and not stored.in_development:
+            changed = _changed(stored, module) & SHIPPED
+            if changed:
+                _check_in_development(stored, changed)
+        module.full_clean()
+        module.save()
+    return module
 
 
-def _check_in_development(module: Module, fields: list[str]) -> None:
-    if module.in_development:
-        return
-    message = f"The module {module.name} is not in development: its services are a reference."
-    raise NotInDevelopment(
-        message,
-        errors=[FieldError(f"/{name.removesuffix('_id')}", "not_in_development", message) for name in fields],
-    )
+def _changed(stored: models.Model | None, new: models.Model) -> set[str]:
+    names = {field.name for field in new._meta.concrete_fields}
+    if stored is None:
+        return names
+    return {name for name in names if getattr(stored, name) != getattr(new, name)}
+
+
+def _check_in_development(module: Module, changed: set[str]) -> None:
+    if not module.in_development:
+        detail = f"{module.name} is not in development: its services come with the module's manifest."
+        raise NotInDevelopment(
+            detail, errors=[FieldError(f"/{name}", "not_in_development", detail) for name in sorted(changed - {"id"})]
+        )

@@ -62,7 +62,10 @@ class ChoiceFilter:
         return [_parameter(self.name, self.help, {"type": "string", "enum": list(self.values)})]
 
     def apply(self, queryset: QuerySet[Any], request: Request) -> QuerySet[Any]:
-        return queryset.filter(**{self.name: _choice(request, self.name, self.values)})
+        return queryset.filter(**{self.name: self.value(request)})
+
+    def value(self, request: Request) -> str:
+        return _choice(request, self.name, self.values)
 
 
 SCOPES = ("self", "subtree", "ancestors")
@@ -89,10 +92,14 @@ class TreeFilter:
             raise query_error("scope", "incomplete", "scope needs organization=<code>.")
         chosen = visible_organization(request, self.name)
         scope = _choice(request, "scope", SCOPES)
-        if scope == "self":
-            return queryset.filter(**{self.lookup: chosen.pk})
-        organizations = chosen.subtree() if scope == "subtree" else chosen.lineage()
-        return queryset.filter(**{f"{self.lookup}__in": organizations.order_by().values("pk")})
+        organizations = {
+            "self": Organization.objects.filter(pk=chosen.pk),
+            "subtree": chosen.subtree(),
+            "ancestors": chosen.lineage(),
+        }[scope]
+        # A subquery: joined rows would repeat what several organizations lead to.
+        matching = queryset.model._default_manager.filter(**{f"{self.lookup}__in": organizations.order_by()})
+        return queryset.filter(pk__in=matching.order_by().values("pk"))
 
 
 Filter = TextFilter | FlagFilter | ChoiceFilter | TreeFilter

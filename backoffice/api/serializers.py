@@ -11,23 +11,12 @@ from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
-from accounts.scope import visible_organizations
+from accounts.scope import is_limited, visible_organizations
 from backoffice.api.parsing import is_storable
 
 
 def detail_url(collection: str, pk: int) -> str:
     return reverse(f"api:{collection}-detail", args=[pk])
-
-
-class UrlField(serializers.Field[Any, Any, str | None, Any]):
-    """The path of the object itself in `collection`; null for one that is not stored."""
-
-    def __init__(self, collection: str) -> None:
-        self.collection = collection
-        super().__init__(source="*", read_only=True)
-
-    def to_representation(self, value: models.Model) -> str | None:
-        return None if value.pk is None else detail_url(self.collection, value.pk)
 
 
 class RefField(serializers.Field[Any, Any, dict[str, Any], Any]):
@@ -56,6 +45,7 @@ class NaturalKeyField(serializers.RelatedField[Any, Any, str]):
 
     def __init__(self, natural_key: str, **options: Any) -> None:
         self.natural_key = natural_key
+        self.looked_up: Mapping[int | str, Any] = {}
         super().__init__(**options)
 
     def use_pk_only_optimization(self) -> bool:
@@ -67,7 +57,7 @@ class NaturalKeyField(serializers.RelatedField[Any, Any, str]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, bool) or not isinstance(data, int | str):
             self.fail("invalid", natural_key=self.natural_key)
-        found = self.look_up([data]).get(data)
+        found = (self.looked_up or self.look_up([data])).get(data)
         if found is None:
             kind = self.objects().model._meta.verbose_name
             self.fail("does_not_exist", kind=kind, given=data)
@@ -81,7 +71,7 @@ class NaturalKeyField(serializers.RelatedField[Any, Any, str]):
         """Return the objects that ids and natural keys name, in at most two queries however many."""
         queryset = self.objects()
         keys = [key for key in given if isinstance(key, str) and is_storable(key)]
-        pks = [key for key in given if isinstance(key, int) and 0 < key < 2**63]
+        pks = [key for key in given if type(key) is int and 0 < key < 2**63]
         found: dict[int | str, Any] = dict(queryset.in_bulk(pks)) if pks else {}
         if keys:
             for instance in queryset.filter(**{f"{self.natural_key}__in": keys}):
@@ -97,6 +87,17 @@ class OrganizationField(NaturalKeyField):
 
     def get_queryset(self) -> QuerySet[Any]:
         return visible_organizations(self.context["request"].user)
+
+
+class RowsSerializer(serializers.ListSerializer[Any]):
+    """A nested list whose related objects are all looked up at once."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        rows = [row for row in data if isinstance(row, Mapping)] if isinstance(data, list) else []
+        for name, field in cast(serializers.Serializer[Any], self.child).fields.items():
+            if isinstance(field, NaturalKeyField):
+                field.looked_up = field.look_up([row[name] for row in rows if name in row])
+        return super().to_internal_value(data)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -153,6 +154,11 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer[Any]):
         instance.full_clean()
         instance.save()
         return instance
+
+    @property
+    def is_caller_limited(self) -> bool:
+        """Whether the caller administers only a part of the organization tree."""
+        return is_limited(self.context["request"].user)
 
     def assign(self, instance: Any, values: dict[str, Any]) -> None:
         for name, value in values.items():

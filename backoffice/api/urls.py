@@ -2,11 +2,23 @@
 
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.routers import SimpleRouter
+
+from organizations.api.urls import collections as organizations
+from preferences.api.urls import collections as preferences
+from servers.api.urls import collections as servers
+from services.api.urls import collections as services
+from terminals.api.urls import collections as terminals
+
+router = SimpleRouter(use_regex_path=False)
+for name, collection in {**organizations, **services, **preferences, **servers, **terminals}.items():
+    router.register(name, collection, basename=name)
 
 urlpatterns = [
     path("v1/terminal/", include("terminals.api.device")),
     path("v1/terminal/", include("routing.api.terminal")),
     path("v1/routing/", include("routing.api.urls")),
+    path("v1/", include(router.urls)),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
 ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connections, models, transaction
+from django.db import connection, models, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Collate
 from django.http import Http404
@@ -20,9 +20,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
+from accounts.models import User
+from accounts.scope import is_limited
 from backoffice.api.filters import Filter
 from backoffice.api.parsing import check_query, query_flag, take_body_of_unknown_length
 from backoffice.api.problems import PreconditionFailed
+from backoffice.api.serializers import detail_url
+from backoffice.visibility import visible
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 DRY_RUN_HEADER = "X-Booster-Dry-Run"
@@ -56,9 +60,9 @@ class ApiView(APIView):
             take_body_of_unknown_length(request._request)
 
 
-def by_code_point(field: str) -> Any:
-    """Return an ordering by Unicode code point, whatever the database's collation is."""
-    return Collate(F(field), "C") if connections["default"].vendor == "postgresql" else F(field)
+def by_code_point(name: str) -> Any:
+    """Return an ordering of a text by Unicode code point, whatever the database's collation is."""
+    return Collate(F(name), "C") if connection.vendor == "postgresql" else F(name)
 
 
 def etag_of(representation: Mapping[str, Any], observed: Iterable[str]) -> str:
@@ -80,7 +84,8 @@ class Collection(ApiView, GenericViewSet[Any]):
 
     lookup_value_converter = "int"
     filters: ClassVar[tuple[Filter, ...]] = ()
-    code_point_order: ClassVar[tuple[str, ...]] = ()
+    texts_in_order: ClassVar[tuple[str, ...]] = ()
+    """Texts that order the list by code point, after what the queryset orders by itself."""
     action_rights: ClassVar[Mapping[str, str]] = {}
     """Rights of actions beside the usual ones, such as `{"revoke": "change"}`."""
     observed: ClassVar[tuple[str, ...]] = ()
@@ -102,21 +107,30 @@ class Collection(ApiView, GenericViewSet[Any]):
         names = {parameter["name"] for filter_ in self.filters for parameter in filter_.parameters}
         return frozenset(names | {"limit", "offset", *self.query.get("list", ())})
 
-    def visible(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def get_queryset(self) -> QuerySet[Any]:
         """Return what the caller may see of the collection; the rest does not exist for them."""
+        queryset = self.objects()
+        user = self.request.user
+        if isinstance(user, User) and is_limited(user):
+            queryset = queryset.filter(pk__in=visible(queryset.model, user).order_by().values("pk"))
         return queryset
 
-    def get_queryset(self) -> QuerySet[Any]:
-        queryset = self.visible(super().get_queryset())
-        if self.code_point_order:
-            queryset = queryset.order_by(*(by_code_point(field) for field in self.code_point_order), "pk")
+    def objects(self) -> QuerySet[Any]:
+        """Return all objects with what their representation needs, in the order of the list."""
+        queryset = super().get_queryset()
+        if self.texts_in_order:
+            texts = (by_code_point(name) for name in self.texts_in_order)
+            queryset = queryset.order_by(*queryset.query.order_by, *texts, "pk")
         return queryset
 
     # --- Reading ---
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        page = self.paginate_queryset(self.list_objects(request))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def list_objects(self, request: Request) -> QuerySet[Any] | Sequence[Any]:
+        return self.filter_queryset(self.get_queryset())
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return self.answer(self.find(self.get_queryset()))
@@ -130,11 +144,16 @@ class Collection(ApiView, GenericViewSet[Any]):
     def answer(self, instance: models.Model, code: int = status.HTTP_200_OK) -> Response:
         data = self.get_serializer(instance).data
         answer = Response(data, status=code, headers={"ETag": etag_of(data, self.observed)})
-        if code == status.HTTP_201_CREATED and data.get("url"):
-            answer["Location"] = data["url"]
+        if code == status.HTTP_201_CREATED:
+            answer["Location"] = detail_url(self.basename, instance.pk)
         return answer
 
     # --- Writing ---
+
+    @property
+    def caller(self) -> User:
+        """The person behind the credential, whom the permission has established."""
+        return cast(User, self.request.user)
 
     def lock(self) -> AbstractContextManager[None]:
         """Return the transaction of a write, with whatever lock the collection needs before any row."""
@@ -181,7 +200,7 @@ class Collection(ApiView, GenericViewSet[Any]):
         return saved
 
     def reread(self, instance: models.Model) -> models.Model:
-        reread: models.Model = super().get_queryset().get(pk=instance.pk)
+        reread: models.Model = self.objects().get(pk=instance.pk)
         return reread
 
     def delete_object(self, instance: Any) -> None:

@@ -1,17 +1,21 @@
 """The landscape and the oracle agree on thousands of generated configurations."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from preferences.registry import DEFINITIONS
+from routing import document
 from tests.routing import oracle
 from tests.routing.generated import NUMBER_KEYS, bounds, configurations, requests
+
+BOOSTERS = ("https://booster-a.example", "https://booster-b.example")
 
 
 def keys(servers):
     return [server.key for server in servers]
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_the_landscape_agrees_with_the_oracle(data):
     configuration = data.draw(configurations())
@@ -87,9 +91,9 @@ def check_match(configuration, landscape, request):
         assert (matched.routing_type, matched.is_transactional) == ("failover", False)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_the_order_of_the_lists_changes_nothing(data):
+def test_documents_say_what_the_oracle_says_whatever_order_the_lists_are_in(data):
     configuration = data.draw(configurations())
     shuffled = type(configuration)(
         data.draw(st.permutations(configuration.organizations)),
@@ -97,12 +101,48 @@ def test_the_order_of_the_lists_changes_nothing(data):
         data.draw(st.permutations(configuration.servers)),
         configuration.preferences,
     )
-    request = data.draw(requests(configuration))
+    carried = {item.key: bounds(item.key) for item in DEFINITIONS if item.in_configuration}
 
-    landscape, again = configuration.landscape(), shuffled.landscape()
-
-    assert landscape.match(request) == again.match(request)
     for code in configuration.codes:
-        assert landscape.servers_for(code) == again.servers_for(code)
-    for server in configuration.servers:
-        assert landscape.services_of(server) == again.services_of(server)
+        written = document.configuration(configuration.landscape(), code, BOOSTERS)
+        again = document.configuration(shuffled.landscape(), code, BOOSTERS)
+
+        assert document.canonical_json(written) == document.canonical_json(again)
+        assert written == oracle.document(
+            configuration.organizations,
+            configuration.services,
+            configuration.servers,
+            configuration.preferences,
+            code,
+            carried,
+            BOOSTERS,
+        )
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_a_move_changes_exactly_the_stores_whose_routing_differs(data):
+    configuration = data.draw(configurations())
+    movable = [item.code for item in configuration.organizations if item.parent is not None]
+    assume(movable)
+    moved = data.draw(st.sampled_from(movable))
+    target = data.draw(st.sampled_from(configuration.codes))
+    landscape = configuration.landscape()
+
+    after = landscape.with_parent(moved, target)
+
+    assert list(landscape.changed_stores(after)) == sorted(
+        item.code
+        for item in configuration.organizations
+        if item.kind == "store" and told(landscape, item.code) != told(after, item.code)
+    )
+    assert {code for code in landscape.organizations if landscape.path(code) != after.path(code)} <= set(
+        landscape.subtree(moved)
+    )
+
+
+def told(landscape, code):
+    """Return what the terminals of a store are told, without the names of where it lies."""
+    written = document.configuration(landscape, code, BOOSTERS)
+    webpos = document.webpos(landscape, code, document.current_server(landscape, code, ""))
+    return {**written, "organization": None}, webpos

@@ -1,0 +1,186 @@
+"""Run the whole product as one process tree: the web server and the background work."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, connection, connections
+
+from accounts.models import User
+from backoffice.supervision import Programs
+
+READY_WITHIN_S = 90.0
+POLL_INTERVAL_S = 0.2
+HIGHEST_PORT = 65_535
+
+
+class Command(BaseCommand):
+    help = "Run the web server and the background work until Ctrl-C or SIGTERM; migrates first."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on (default %(default)s)")
+        parser.add_argument("--workers", type=int, help="web processes; one on SQLite or without Redis")
+        parser.add_argument("--no-migrate", action="store_true", help="leave the database's tables as they are")
+        parser.add_argument("--demo", action="store_true", help="fill an empty installation with the demo")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        signals = {"received": 0}
+
+        def note(number: int, frame: object) -> None:
+            signals["received"] += 1
+
+        host, port = options["host"], options["port"]
+        workers = _workers(options["workers"])
+        with only_one():
+            check_port(host, port)
+            people = self._prepare(migrate=not options["no_migrate"], demo=options["demo"])
+            connections.close_all()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, note)
+            programs = Programs()
+            try:
+                for name, command in commands(host, port, workers).items():
+                    programs.start(name, command)
+                if self._wait_until_ready(programs, host, port, signals):
+                    where = f"{address(host, port)}/admin/"
+                    self.stdout.write(f"Booster Back Office {settings.VERSION} runs at {where} (Ctrl-C stops it).")
+                    self.stdout.write(people or "Log in as before.")
+                    self.stdout.flush()
+                while not signals["received"]:
+                    _fail_when_ended(programs)
+                    time.sleep(POLL_INTERVAL_S)
+            finally:
+                asked = signals["received"]
+                programs.stop(hurry=lambda: signals["received"] > asked)
+        self.stdout.write("Stopped.")
+
+    def _prepare(self, *, migrate: bool, demo: bool) -> str:
+        """Bring database and static files up to date; return what to say about who may log in."""
+        try:
+            if migrate:
+                call_command("migrate", verbosity=0, interactive=False)
+            settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+            if settings.IS_PRODUCTION:
+                call_command("collectstatic", verbosity=0, interactive=False)
+            if demo and not User.objects.exists():
+                from backoffice.demo import fill
+
+                return fill().people
+            return _who_may_log_in()
+        except OperationalError as error:
+            raise CommandError(f"The database cannot be used: {str(error).strip().splitlines()[0]}") from error
+
+    def _wait_until_ready(self, programs: Programs, host: str, port: int, signals: dict[str, int]) -> bool:
+        deadline = time.monotonic() + READY_WITHIN_S
+        probe = f"{address(host, port)}/readyz"
+        while not signals["received"]:
+            _fail_when_ended(programs)
+            if _answers(probe):
+                return True
+            if time.monotonic() > deadline:
+                raise CommandError(f"The web server did not become ready within {READY_WITHIN_S:.0f} s.")
+            time.sleep(POLL_INTERVAL_S)
+        return False
+
+
+def commands(host: str, port: int, workers: int) -> dict[str, list[str]]:
+    """Return the programs of one installation by name.
+
+    Without Redis there is no broker: beat then runs each task itself, as it falls due.
+    """
+    python = [sys.executable, "-m"]
+    celery = [*python, "celery", "--app", "backoffice.celery", "--quiet"]
+    programs = {
+        "web server": [
+            *python,
+            "granian",
+            *("--interface", "asgi", "--host", host, "--port", str(port), "--workers", str(workers)),
+            *("--log-level", "warning", "--workers-kill-timeout", "5", "--respawn-failed-workers"),
+            "backoffice.asgi:application",
+        ],
+        "scheduler": [*celery, "beat", "--loglevel", "WARNING"],
+    }
+    if settings.REDIS_URL:
+        programs["background worker"] = [
+            *celery,
+            *("worker", "--pool", "threads", "--concurrency", "4", "--loglevel", "WARNING", "--without-mingle"),
+        ]
+    return programs
+
+
+@contextmanager
+def only_one() -> Iterator[None]:
+    """Hold the data directory: two trees on one of them would do all background work twice."""
+    path = settings.DATA_DIR / "up.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise CommandError(f"Already running on the data directory {settings.DATA_DIR}.") from error
+    finally:
+        os.close(descriptor)
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse, in one line, an address that cannot be listened on."""
+    if not 1 <= port <= HIGHEST_PORT:
+        raise CommandError(f"A port lies between 1 and {HIGHEST_PORT}, {port} does not.")
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+            probe.listen(1)
+    except OSError as error:
+        raise CommandError(f"Cannot listen on {host}, port {port}: {error.strerror}. Choose with --port.") from error
+
+
+def address(host: str, port: int) -> str:
+    """Return the address to open in a browser on this machine."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what was asked for
+    return f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
+
+
+def _workers(asked: int | None) -> int:
+    """Return how many web processes to run: counters live in Redis or in one process."""
+    most = 1 if connection.vendor == "sqlite" or not settings.REDIS_URL else max(1, asked or os.cpu_count() or 1)
+    return min(most, asked or 4)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _fail_when_ended(programs: Programs) -> None:
+    if ended := programs.ended():
+        raise CommandError(f"The {ended[0]} ended by itself, with status {ended[1]}.")
+
+
+def _who_may_log_in() -> str:
+    if not User.objects.filter(is_active=True).exists():
+        return "Nobody can log in yet: make an administrator with create_admin NAME --generate."
+    if User.objects.filter(username="admin", must_change_password=True, is_active=True).exists():
+        return "User admin, with the one-time password that was printed once; reset_pass makes a new one."
+    return ""

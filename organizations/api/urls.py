@@ -1,0 +1,3 @@
+from organizations.api.views import OrganizationCollection
+
+collections = {"organizations": OrganizationCollection}

@@ -1,0 +1,3 @@
+from preferences.api.views import PreferenceCollection
+
+collections = {"preferences": PreferenceCollection}

@@ -1,0 +1,3 @@
+from servers.api.views import ServerCollection
+
+collections = {"servers": ServerCollection}

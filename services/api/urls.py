@@ -1,0 +1,3 @@
+from services.api.views import ModuleCollection, ServiceCollection
+
+collections = {"modules": ModuleCollection, "services": ServiceCollection}

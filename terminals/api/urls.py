@@ -1,0 +1,3 @@
+from terminals.api.collection import TerminalCollection
+
+collections = {"terminals": TerminalCollection}

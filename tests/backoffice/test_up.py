@@ -1,0 +1,125 @@
+"""The product as real processes: started, asked, stopped, killed, started again."""
+
+import os
+import signal
+
+import pytest
+
+from tests.backoffice.processes import Product, free_port, manage, wait_for
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_starts_on_an_empty_directory_answers_and_stops_cleanly(tmp_path, number):
+    with Product(tmp_path / "data") as product:
+        product.wait_until_ready()
+        answers = [product.get(path) for path in ("/livez", "/readyz", "/admin/login/")]
+
+        status = product.stop(number)
+
+        assert (answers, status) == ([200, 200, 200], 0)
+        assert product.running() == []
+        assert [line for line in product.printed().splitlines() if not line.startswith("20")] == [
+            f"Booster Back Office 0.1.0 runs at http://127.0.0.1:{product.port}/admin/ (Ctrl-C stops it).",
+            "Nobody can log in yet: make an administrator with create_admin NAME --generate.",
+            "Stopped.",
+        ]
+        assert "Traceback" not in product.printed()
+
+
+def test_up_again_keeps_the_demo_and_its_password(tmp_path):
+    with Product(tmp_path / "data", "--demo") as first:
+        first.wait_until_ready()
+        assert "User admin, one-time password" in first.printed()
+        first.stop()
+
+    with Product(tmp_path / "data", "--demo") as second:
+        second.wait_until_ready()
+
+        assert "that was printed once" in second.printed()
+        second.stop()
+    assert "already there; nothing was changed" in manage("init_env", data_dir=tmp_path / "data").stdout
+
+
+def test_up_killed_by_force_leaves_nothing_running(tmp_path):
+    with Product(tmp_path / "data") as product:
+        product.wait_until_ready()
+        product.process.send_signal(signal.SIGKILL)
+        product.process.wait()
+
+        wait_for(lambda: not product.running(), "everything to end", seconds=15)
+
+        assert product.running() == []
+
+
+def test_up_says_in_one_line_that_it_cannot_start(tmp_path):
+    with Product(tmp_path / "data") as product:
+        product.wait_until_ready()
+
+        taken = manage("up", "--port", str(product.port), data_dir=tmp_path / "other")
+        twice = manage("up", "--port", str(free_port()), data_dir=tmp_path / "data")
+
+        assert (taken.returncode, taken.stderr) == (
+            1,
+            f"CommandError: Cannot listen on 127.0.0.1, port {product.port}: Address already in use. "
+            "Choose with --port.\n",
+        )
+        assert (twice.returncode, twice.stderr) == (
+            1,
+            f"CommandError: Already running on the data directory {tmp_path / 'data'}.\n",
+        )
+        product.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "message"),
+    [
+        (["--port", "70000"], {}, "CommandError: A port lies between 1 and 65535, 70000 does not."),
+        (["--host", "192.0.2.1"], {}, "CommandError: Cannot listen on 192.0.2.1"),
+        ([], {"DATABASE_URL": "postgresql://127.0.0.1:9/none"}, "CommandError: The database cannot be used:"),
+        ([], {"DATABASE_URL": "mysql://x"}, "Not configured properly: DATABASE_URL must be"),
+        ([], {"BOOSTER_ENV": "production", "DEBUG": "true"}, "Not configured properly: DEBUG must be off"),
+        ([], {"BOOSTER_ENV": "production"}, "Not configured properly: ALLOWED_HOSTS must name"),
+        (
+            [],
+            {"BOOSTER_ENV": "production", "ALLOWED_HOSTS": "a.example", "SECRET_KEY": "short"},
+            "Not configured properly: SECRET_KEY is weak",
+        ),
+    ],
+    ids=["port", "host", "database away", "other database", "DEBUG", "no hosts", "weak key"],
+)
+def test_up_refuses_in_one_line(tmp_path, arguments, variables, message):
+    refused = manage("up", "--port", str(free_port()), *arguments, data_dir=tmp_path / "data", **variables)
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(message)
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="SQLite runs without Redis")
+@pytest.mark.django_db(transaction=True)
+def test_up_on_postgresql_and_redis_runs_a_worker_besides(tmp_path):
+    from django.db import connection
+
+    name = "booster_up_test"
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        cursor.execute(f"CREATE DATABASE {name}")
+    base, _, query = os.environ["DATABASE_URL"].partition("?")
+    url = f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+    try:
+        with Product(
+            tmp_path / "data", "--demo", DATABASE_URL=url, REDIS_URL=os.environ["REDIS_URL"].replace("db=0", "db=5")
+        ) as product:
+            product.wait_until_ready()
+            programs = " ".join(product.running())
+
+            status = product.stop()
+
+            assert all(program in programs for program in ("granian", "beat", "worker"))
+            assert (status, product.running()) == (0, [])
+            assert "Traceback" not in product.printed()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
