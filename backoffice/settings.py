@@ -33,9 +33,11 @@ IS_PRODUCTION = ENVIRONMENT == "production"
 DEBUG = env.bool("DEBUG", default=False)
 
 DATA_DIR = Path(env.str("BOOSTER_DATA_DIR", default=str(BASE_DIR / "data"))).absolute()
-DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create_secret(DATA_DIR / "secret.key")
+try:
+    DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    SECRET_KEY = env.str("SECRET_KEY", default="") or read_or_create_secret(DATA_DIR / "secret.key")
+except OSError as error:
+    raise ImproperlyConfigured(f"The data directory {DATA_DIR} cannot be used: {error.strerror}.") from error
 # Key of the digests that tokens and activation codes are stored as: the same on every node.
 TOKEN_DIGEST_KEY = env.str("TOKEN_DIGEST_KEY", default=SECRET_KEY)
 

@@ -1,0 +1,133 @@
+import os
+from collections import namedtuple
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+
+from backoffice import doctor
+from backoffice.doctor import Level, examine
+from organizations.models import Organization
+from services.manifest import install_manifest, standard_manifests
+from tests.factories import make_admin, make_tree
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _healthy():
+    make_admin()
+    for path in standard_manifests():
+        install_manifest(path.read_bytes())
+
+
+def findings(subject):
+    return [(finding.level, finding.text) for finding in examine() if finding.subject == subject]
+
+
+def test_doctor_finds_nothing_wrong_with_a_sound_installation(capsys):
+    call_command("doctor")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0].split(maxsplit=1) for line in lines] == [
+        ["ok", subject]
+        for subject in (
+            "data directory",
+            "secret key",
+            "redis",
+            "database",
+            "clock",
+            "migrations",
+            "revision triggers",
+            "organization tree",
+            "standard modules",
+            "administrator",
+        )
+    ]
+
+
+def test_doctor_ends_with_status_1_when_anything_is_wrong(capsys):
+    make_tree(ACME=None, OSLO="ACME")
+    Organization.objects.filter(code="OSLO").update(path="Elsewhere")
+
+    with pytest.raises(CommandError, match="1 thing is wrong"):
+        call_command("doctor")
+
+    assert "WRONG organization tree: OSLO: path wrong; run check_tree --fix" in capsys.readouterr().out
+
+
+def test_doctor_finds_a_missing_trigger():
+    name = "services_mobileservice_moves_revision"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"DROP TRIGGER {name} ON services_mobileservice")
+        else:
+            name = "services_mobileservice_insert_moves_revision"
+            cursor.execute(f"DROP TRIGGER {name}")
+
+    assert findings("revision triggers") == [
+        (Level.WRONG, f"missing, so changes go unnoticed; run migrate: {name}"),
+    ]
+
+
+def test_doctor_finds_a_key_that_others_can_read(settings, tmp_path, monkeypatch):
+    monkeypatch.delenv("SECRET_KEY", raising=False)
+    settings.DATA_DIR = tmp_path
+    (tmp_path / "secret.key").write_text("x")
+    os.chmod(tmp_path / "secret.key", 0o644)
+
+    assert findings("secret key") == [
+        (Level.WRONG, f"others can read {tmp_path / 'secret.key'} (mode 0644); run chmod 600 on it")
+    ]
+
+
+def test_doctor_finds_a_full_disk(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(free=1024**2))
+
+    assert [level for level, _ in findings("data directory")] == [Level.WRONG]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has the node's own clock")
+def test_doctor_finds_clocks_that_differ(time_machine):
+    time_machine.move_to(datetime.now(UTC) + timedelta(seconds=6))
+
+    assert [level for level, _ in findings("clock")] == [Level.WRONG]
+
+
+def test_doctor_finds_redis_away(settings, tmp_path):
+    settings.REDIS_URL = f"unix://{tmp_path}/none.sock"
+
+    assert [level for level, _ in findings("redis")] == [Level.WRONG]
+
+
+def test_doctor_says_that_the_database_is_away_and_stops_there(monkeypatch):
+    def refuse():
+        raise OperationalError("connection refused\nIs the server running?")
+
+    monkeypatch.setattr(connection, "ensure_connection", refuse)
+
+    found = [str(finding) for finding in examine()]
+
+    assert found[3:] == ["WRONG database: connection refused"]
+
+
+def test_doctor_notes_a_missing_standard_module_and_administrator():
+    from accounts.models import User
+    from services.models import MobileService, Module
+
+    MobileService.objects.all().delete()
+    Module.objects.all().delete()
+    User.objects.update(is_active=False)
+
+    assert [findings(subject)[0][0] for subject in ("standard modules", "administrator")] == [Level.NOTE, Level.NOTE]
+
+
+def test_doctor_looks_no_further_while_migrations_are_missing(monkeypatch):
+    monkeypatch.setattr(doctor, "unapplied_migrations", lambda: [f"servers.000{number}" for number in range(2, 9)])
+
+    found = [str(finding) for finding in examine()]
+
+    assert found[-1] == (
+        "WRONG migrations: not applied: servers.0002, servers.0003, servers.0004, servers.0005, servers.0006 and 2 more"
+    )
