@@ -11,8 +11,8 @@ def effective_values(organization: Organization | None) -> list[PreferenceValue]
     """Return one value per preference, in the registry's order; None asks for the whole system.
 
     The nearest active organization from `organization` up that sets a preference decides, then the
-    system, then the default: a default is a value without primary key. A value that is out of
-    bounds counts as the default (N11). Two queries, whatever the depth of the tree.
+    system, then the default: a default is a value without primary key. Where a value that is out of
+    bounds decides, the default holds (N11). Two queries, whatever the depth of the tree.
     """
     lineage = [*reversed(organization.lineage())] if organization else []
     values = PreferenceValue.objects.select_related("organization").filter(organization=None)
@@ -26,9 +26,7 @@ def _effective(
     definition: Definition, present: dict[tuple[str, int | None], PreferenceValue], nearest_first: list[int]
 ) -> PreferenceValue:
     places: list[int | None] = [*nearest_first] if definition.scope is Scope.ORGANIZATION else []
-    for place in [*places, None]:
-        value = present.get((definition.key, place))
-        if value is not None:
-            value.value = definition.spell(definition.value_or_default(value.value))
-            return value
+    value = next((value for place in [*places, None] if (value := present.get((definition.key, place)))), None)
+    if value is not None and definition.is_valid(value.value):
+        return value
     return PreferenceValue(key=definition.key, value=definition.spell(definition.default))

@@ -62,6 +62,13 @@ class Definition:
             return "Y" if value else "N"
         return str(value)
 
+    def is_valid(self, text: str) -> bool:
+        try:
+            self.parse(text)
+        except ValueError:
+            return False
+        return True
+
     def value_or_default(self, text: str) -> int | bool:
         """Return the value that `text` spells, or the default when it spells none (N11)."""
         try:

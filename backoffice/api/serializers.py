@@ -9,10 +9,12 @@ from django.db import models
 from django.db.models import QuerySet
 from django.urls import reverse
 from rest_framework import serializers
+from rest_framework.fields import empty
 from rest_framework.validators import UniqueValidator
 
 from accounts.scope import is_limited, visible_organizations
 from backoffice.api.parsing import is_storable
+from organizations.models import OrganizationKind
 
 
 def detail_url(collection: str, pk: int) -> str:
@@ -59,9 +61,13 @@ class NaturalKeyField(serializers.RelatedField[Any, Any, str]):
             self.fail("invalid", natural_key=self.natural_key)
         found = (self.looked_up or self.look_up([data])).get(data)
         if found is None:
-            kind = self.objects().model._meta.verbose_name
-            self.fail("does_not_exist", kind=kind, given=data)
+            self.fail("does_not_exist", kind=self.kind_name, given=data)
         return found
+
+    @property
+    def kind_name(self) -> str:
+        """What the field names, for messages."""
+        return str(self.objects().model._meta.verbose_name)
 
     def objects(self) -> QuerySet[Any]:
         """Return the objects that may be named."""
@@ -80,13 +86,22 @@ class NaturalKeyField(serializers.RelatedField[Any, Any, str]):
 
 
 class OrganizationField(NaturalKeyField):
-    """An organization by code or id; one the caller may not see does not exist for them."""
+    """An organization by code or id; one the caller may not see does not exist for them.
 
-    def __init__(self, **options: Any) -> None:
+    With `kind` only organizations of that kind can be named.
+    """
+
+    def __init__(self, kind: OrganizationKind | None = None, **options: Any) -> None:
+        self.kind = kind
         super().__init__("code", **options)
 
     def get_queryset(self) -> QuerySet[Any]:
-        return visible_organizations(self.context["request"].user)
+        organizations = visible_organizations(self.context["request"].user)
+        return organizations.filter(kind=self.kind) if self.kind else organizations
+
+    @property
+    def kind_name(self) -> str:
+        return self.kind.value if self.kind else super().kind_name
 
 
 class RowsSerializer(serializers.ListSerializer[Any]):
@@ -140,6 +155,14 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer[Any]):
                 validator for validator in options["validators"] if not isinstance(validator, UniqueValidator)
             ]
         return field_class, options
+
+    def to_representation(self, instance: Any) -> Any:
+        """Let what was never observed, and so has no row, read as the default of its field."""
+        told = super().to_representation(instance)
+        for name, field in self.fields.items():
+            if told[name] is None and field.read_only and field.default is not empty:
+                told[name] = field.default
+        return told
 
     def create(self, validated_data: dict[str, Any]) -> Any:
         model: type[models.Model] = self.Meta.model

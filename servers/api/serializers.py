@@ -10,6 +10,7 @@ from backoffice.api.serializers import (
     StrictModelSerializer,
     StrictSerializer,
 )
+from organizations.models import OrganizationKind
 from servers.definition import Assignment, save_server
 from servers.models import MobileServer, ServerStatus
 from services.models import MobileService
@@ -36,7 +37,7 @@ class ServiceByServerSerializer(StrictSerializer):
 class ServerSerializer(StrictModelSerializer):
     """A server with its two tabs, which are written whole: rows that are not given are removed."""
 
-    client = OrganizationField(help_text="Code or id.")
+    client = OrganizationField(OrganizationKind.CLIENT, help_text="Code or id.")
     client_ref = RefField("organizations", "code", source="client")
     organizations = OrganizationByServerSerializer(source="organizations_by_server", many=True, required=False)
     services = ServiceByServerSerializer(source="services_by_server", many=True, required=False)

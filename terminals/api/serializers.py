@@ -3,12 +3,13 @@ from typing import Any
 from rest_framework import serializers
 
 from backoffice.api.serializers import OrganizationField, RefField, StrictModelSerializer, StrictSerializer
+from organizations.models import OrganizationKind
 from terminals.activation import DEFAULT_VALIDITY, LONGEST_VALIDITY, SHORTEST_VALIDITY
 from terminals.models import Terminal
 
 
 class TerminalSerializer(StrictModelSerializer):
-    organization = OrganizationField(help_text="Code or id of its store.")
+    organization = OrganizationField(OrganizationKind.STORE, help_text="Code or id of its store.")
     organization_ref = RefField("organizations", "code", source="organization")
     last_seen_at = serializers.DateTimeField(
         source="report.last_seen_at", read_only=True, default=None, allow_null=True
