@@ -49,6 +49,8 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
                 "admin:preferences_preferencevalue_changelist",
                 "preferences.view_preferencevalue",
             ),
+            ("Explain a request", "alt_route", "routing:explain", "servers.view_mobileserver"),
+            ("Checks", "rule", "routing:checks", "servers.view_mobileserver"),
         ),
     ),
     (

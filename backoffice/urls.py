@@ -4,6 +4,7 @@ from django.urls import include, path
 from backoffice.api.urls import urlpatterns as api_urlpatterns
 
 urlpatterns = [
+    path("admin/routing/", include(("routing.pages", "routing"))),
     path("admin/", admin.site.urls),
     path("api/", include((api_urlpatterns, "api"))),
 ]
