@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 def _fresh_directory() -> Path:
@@ -95,6 +96,16 @@ def pytest_addoption(parser: object) -> None:
     parser.addoption("--sqlite", action="store_true", help="run on SQLite without Redis")  # type: ignore[attr-defined]
 
 
+def own_redis_database(url: str, number: int) -> str:
+    """Return the address of another database of the same Redis: every test empties its own."""
+    if url.startswith("unix:"):
+        return f"{url.partition('?')[0]}?db={number}"
+    return urlsplit(url)._replace(path=f"/{number}").geturl()
+
+
 # Workers of xdist inherit what their controller prepared.
-if "PYTEST_XDIST_WORKER" not in os.environ:
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    if os.environ["REDIS_URL"]:
+        os.environ["REDIS_URL"] = own_redis_database(os.environ["REDIS_URL"], 1 + int(worker.removeprefix("gw")))
+else:
     prepare_environment(sys.argv)

@@ -114,9 +114,7 @@ def test_up_on_postgresql_and_redis_runs_a_worker_besides(tmp_path):
     base, _, query = os.environ["DATABASE_URL"].partition("?")
     url = f"{base.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
     try:
-        with Product(
-            tmp_path / "data", "--demo", DATABASE_URL=url, REDIS_URL=os.environ["REDIS_URL"].replace("db=0", "db=5")
-        ) as product:
+        with Product(tmp_path / "data", "--demo", DATABASE_URL=url, REDIS_URL=os.environ["REDIS_URL"]) as product:
             product.wait_until_ready()
             programs = " ".join(product.running())
 
