@@ -18,7 +18,7 @@ from routing.checks import LEVELS, Finding
 from routing.explain import Explanation, explain
 from routing.store import store
 from servers.models import MobileServer
-from services.models import MobileService
+from services.models import MobileService, RoutingType
 from terminals.models import Terminal
 
 SHOWN = 500
@@ -65,6 +65,7 @@ def explain_page(request: HttpRequest) -> HttpResponse:
         is_unknown=bool(asked_terminal) and terminal is None,
         terminal=terminal,
         explanation=explanation,
+        routing_type=RoutingType(explanation.service.routing_type).label if explanation else "",
         shown=set(visible(MobileServer, request.user).values_list("key", flat=True)),
         terminals=terminals.order_by("search_key").values_list("search_key", flat=True)[:SUGGESTED],
         services=visible(MobileService, request.user).filter(is_active=True).values_list("name", flat=True),
