@@ -1,5 +1,5 @@
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_delete
 
 
 class AccountsConfig(AppConfig):
@@ -8,11 +8,12 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.roles import make_roles
-        from accounts.scope import visible_events, visible_organizations
+        from accounts.scope import refuse_while_somebody_is_limited_to, visible_events, visible_organizations
         from backoffice.visibility import register
         from events.models import Event
         from organizations.models import Organization
 
         post_migrate.connect(make_roles, dispatch_uid="accounts.roles.make_roles")
+        pre_delete.connect(refuse_while_somebody_is_limited_to, sender=Organization)
         register(Organization, visible_organizations)
         register(Event, visible_events)

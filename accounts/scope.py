@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Model, QuerySet
+from django.db.models import Model, ProtectedError, QuerySet
 
 from accounts.models import User
 from events.models import Event
@@ -38,6 +38,17 @@ def visible_organizations(user: User | AnonymousUser) -> OrganizationQuerySet:
         return nothing
     given: OrganizationQuerySet = everything.below(user.organizations.all())
     return given
+
+
+def refuse_while_somebody_is_limited_to(instance: Organization, **kwargs: Any) -> None:
+    """Protect an organization that users are limited to; connected to pre_delete.
+
+    Without it, a user limited to this organization alone would be limited to nothing: who sees
+    everything unless limited would then see everything. Raises django's ProtectedError.
+    """
+    users = set(instance.users.all())
+    if users:
+        raise ProtectedError(f"Users are limited to {instance.code}.", users)
 
 
 def of_visible_organizations(model: type[Model]) -> Callable[[User | AnonymousUser], QuerySet[Any]]:
