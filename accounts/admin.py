@@ -14,7 +14,15 @@ from django.utils import timezone
 from accounts.models import User, UserToken
 from accounts.scope import is_limited
 from accounts.tokens import create_user_token, revoke_user_token
-from backoffice.look import AdminPasswordChangeForm, UserChangeForm, UserCreationForm, Window, action, display
+from backoffice.look import (
+    AdminPasswordChangeForm,
+    UserChangeForm,
+    UserCreationForm,
+    Window,
+    action,
+    check_boxes,
+    display,
+)
 
 admin.site.unregister(Group)
 
@@ -35,7 +43,7 @@ class UserWindow(Window, UserAdmin):  # type: ignore[misc,type-arg]
     readonly_fields = ("last_login", "date_joined")
     fieldsets = (
         (None, {"fields": ("username", "password", ("first_name", "last_name"), "email")}),
-        ("What the user may do", {"fields": (("is_active", "is_staff", "is_superuser"), "groups", "organizations")}),
+        ("What the user may do", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "organizations")}),
         ("Log in", {"fields": ("must_change_password", ("last_login", "date_joined"))}),
     )
     add_fieldsets = (
@@ -45,6 +53,14 @@ class UserWindow(Window, UserAdmin):  # type: ignore[misc,type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "groups":
+            kwargs |= {"widget": check_boxes, "help_text": "What the user may do."}
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if field is not None and db_field.name == "groups":
+            field.label = "Roles"
+        return field
 
     @display(description="Role")
     def role(self, user: User) -> str:

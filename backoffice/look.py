@@ -30,6 +30,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import AdminOwnPasswordChangeForm, AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.sites import UnfoldAdminSite
 from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultiple,
     UnfoldAdminFileFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
@@ -50,6 +51,7 @@ __all__ = [
     "UserCreationForm",
     "Window",
     "action",
+    "check_boxes",
     "display",
     "file_input",
     "organization_input",
@@ -70,6 +72,7 @@ def display(**options: Any) -> Callable[[Function], Function]:
     return decorators.display(**options)  # type: ignore[no-any-return]
 
 
+check_boxes = UnfoldAdminCheckboxSelectMultiple
 file_input = UnfoldAdminFileFieldWidget
 select_input = UnfoldAdminSelectWidget
 text_input = UnfoldAdminTextInputWidget
@@ -150,7 +153,6 @@ class Window(_Limited, ModelAdmin):  # type: ignore[misc]
     list_filter_submit = True
     list_fullwidth = True
     list_per_page = 50
-    show_full_result_count = False
     compressed_fields = True
     warn_unsaved_form = True
     empty_value_display = "-"

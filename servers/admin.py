@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -11,7 +12,7 @@ from django.http import HttpRequest
 from backoffice.look import CsvWindow, OrganizationFilter, Tab
 from backoffice.visibility import visible
 from organizations.models import Organization
-from servers.definition import Assignment, save_server
+from servers.definition import Assignment, key_from_name, save_server
 from servers.models import MobileServer, OrganizationByServer, ServiceByServer
 from servers.rows import ServerRows
 
@@ -35,8 +36,18 @@ class ServicesTab(Tab):
         return super().get_queryset(request).select_related("service")  # type: ignore[no-any-return]
 
 
+class MobileServerForm(forms.ModelForm):  # type: ignore[type-arg] # Django subscripts it only for the checker
+    def clean(self) -> dict[str, Any]:
+        """Make an empty key from the name before the constraints see it."""
+        data: dict[str, Any] = super().clean() or {}
+        if not data.get("key") and "key" not in self.errors and data.get("name"):
+            data["key"] = key_from_name(data["name"], MobileServer.objects.values_list("key", flat=True))
+        return data
+
+
 @admin.register(MobileServer)
 class MobileServerWindow(CsvWindow):
+    form = MobileServerForm
     resource_classes: ClassVar[list[Any]] = [ServerRows]
     list_display = (
         "name",

@@ -23,9 +23,8 @@ document.addEventListener("click", async (event) => {
 document.addEventListener("DOMContentLoaded", () => {
   for (const [box, prefix] of [["id_all_organizations", "organizations_by_server"], ["id_all_services", "services_by_server"]]) {
     const input = document.getElementById(box);
-    const tab = document.querySelector(`#tabs-items a[href="#${prefix}"]`);
-    if (!input || !tab) continue;
-    const follow = () => { tab.style.display = input.checked ? "none" : ""; };
+    if (!input) continue;
+    const follow = () => document.body.classList.toggle(`hide-${prefix}`, input.checked);
     input.addEventListener("change", follow);
     follow();
   }
