@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
 
 from backoffice.refusals import FieldError, Invalid
 from organizations.models import Organization
+from organizations.tree import tree_write
 from servers.models import KEY_LENGTH, MobileServer, OrganizationByServer, ServiceByServer
 from services.models import MobileService
 
@@ -48,15 +48,16 @@ def save_server(
     """Save a server and, where given, replace the rows of its tabs; all of it or nothing.
 
     None leaves a tab as it is. Raises django's ValidationError for bad fields and Invalid for a tab
-    that names something twice or an organization of another client.
+    that names something twice or an organization of another client. The tree is held meanwhile, so
+    that no organization moves to another client between the check and the commit.
     """
-    with transaction.atomic():
+    with tree_write():
         if not server.key:
             server.key = key_from_name(server.name, MobileServer.objects.values_list("key", flat=True))
         server.full_clean()
         server.save()
         if organizations is not None:
-            _replace(server, OrganizationByServer, "organization", list(organizations))
+            _replace(server, OrganizationByServer, "organization", _as_they_are_now(list(organizations)))
         elif server.organizations_by_server.exclude(organization__tree_id=server.client.tree_id).exists():
             raise Invalid(
                 "The server serves organizations of another client.",
@@ -65,6 +66,12 @@ def save_server(
         if services is not None:
             _replace(server, ServiceByServer, "service", list(services))
     return server
+
+
+def _as_they_are_now(assignments: list[Assignment]) -> list[Assignment]:
+    """Return the assignments with their organizations read again, under the lock of the tree."""
+    fresh = Organization.objects.in_bulk([assignment.target.pk for assignment in assignments])
+    return [replace(row, target=fresh.get(row.target.pk, row.target)) for row in assignments]
 
 
 def _replace(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backoffice.refusals import Invalid
+from organizations.tree import move_organization
 from servers.definition import Assignment, key_from_name, save_server
 from servers.models import MobileServer, OrganizationByServer, ServiceByServer
 from tests.factories import make_organization, make_server, make_service, make_tree
@@ -187,6 +188,16 @@ class TestSaveServer:
 
         assert [error.pointer for error in refusal.value.errors] == ["/client"]
         assert MobileServer.objects.get().client == tree["ACME"]
+
+    def test_it_refuses_an_organization_that_moved_to_another_client_meanwhile(self):
+        tree = make_tree(ACME=None, OSLO="ACME", OTHER=None)
+        move_organization(tree["OSLO"].pk, tree["OTHER"].pk)
+
+        with pytest.raises(Invalid) as refusal:
+            make_server("local", client=tree["ACME"], organizations=[tree["OSLO"]])
+
+        assert [error.code for error in refusal.value.errors] == ["other_client"]
+        assert not MobileServer.objects.exists()
 
     @pytest.mark.parametrize(
         "change",
