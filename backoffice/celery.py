@@ -22,6 +22,8 @@ def keep_django_logging(**kwargs: Any) -> None:
 @task_postrun.connect
 def close_old_connections(**kwargs: Any) -> None:
     """Drop a database connection that broke or is too old, also where tasks run in the beat process."""
-    from django.db import close_old_connections
+    from django.db import connections
 
-    close_old_connections()
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:  # a task called inside a transaction needs it on
+            connection.close_if_unusable_or_obsolete()

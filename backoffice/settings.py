@@ -170,7 +170,20 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+HOUR_S = 3_600
+CELERY_BEAT_SCHEDULE = {
+    task: {"task": task, "schedule": HOUR_S}
+    for task in (
+        "accounts.tasks.prune_failed_logins",
+        "accounts.tasks.prune_sessions",
+        "events.tasks.prune_events",
+        "terminals.tasks.prune_activations",
+    )
+}
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # every task is periodic and safe to run twice: nothing to keep
+
+# How long the event log is kept.
+BOOSTER_EVENT_DAYS = env.int("BOOSTER_EVENT_DAYS", default=400)
 
 # --- People --------------------------------------------------------------------------------------
 

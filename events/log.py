@@ -48,3 +48,8 @@ def record(
     )
     logger.info(kind, object_type=object_type, object_key=object_key, actor=event.actor_name, cause=cause, **data)
     return event
+
+
+def prune(before: datetime) -> int:
+    """Delete the events older than `before`; return how many."""
+    return Event.objects.filter(at__lt=before).delete()[0]
