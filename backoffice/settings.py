@@ -6,6 +6,7 @@ the data directory, a generated secret key, no Redis. The table in docs/configur
 """
 
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ if (BASE_DIR / ".env").exists():
     env.read_env(BASE_DIR / ".env")
 
 VERSION = "0.1.0"
+
+
+def whole_number(name: str, default: int) -> int:
+    try:
+        return int(env.int(name, default=default))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {env.str(name)!r}.") from error
+
 
 # --- Where and how it runs -----------------------------------------------------------------------
 
@@ -59,6 +68,11 @@ BOOSTER_PUBLIC_URLS = env.list("BOOSTER_PUBLIC_URLS", default=[])
 BOOSTER_ALLOWED_ORIGINS = env.list("BOOSTER_ALLOWED_ORIGINS", default=[])
 # Addresses or networks of the reverse proxies whose X-Forwarded-For is believed.
 BOOSTER_TRUSTED_PROXIES = env.list("BOOSTER_TRUSTED_PROXIES", default=[])
+for _proxy in BOOSTER_TRUSTED_PROXIES:
+    try:
+        ip_network(_proxy, strict=False)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"BOOSTER_TRUSTED_PROXIES must name addresses or networks: {error}.") from error
 
 # --- Application ---------------------------------------------------------------------------------
 
@@ -132,7 +146,13 @@ TEMPLATES = [
 # --- Database, cache, background work ------------------------------------------------------------
 
 DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'booster.sqlite3'}")
-DATABASE: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL)
+try:
+    is_known = DATABASE_URL.startswith(("sqlite://", "postgresql://", "postgres://"))
+    DATABASE: dict[str, Any] = environ.Env.db_url_config(DATABASE_URL) if is_known else {}
+except ValueError as error:
+    raise ImproperlyConfigured(f"DATABASE_URL is not an address: {error}.") from error
+if not DATABASE.get("NAME") or DATABASE["NAME"] == ":memory:":
+    raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// or sqlite:// address that names a database.")
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     # Immediate transactions make writers queue instead of failing when a read turns into a write.
     DATABASE["OPTIONS"] = {
@@ -140,16 +160,16 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
     }
-elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
-    DATABASE["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE_S", default=60)
+else:
+    DATABASE["CONN_MAX_AGE"] = whole_number("DATABASE_CONN_MAX_AGE_S", default=60)
     DATABASE["CONN_HEALTH_CHECKS"] = True
     DATABASE["OPTIONS"] = {"connect_timeout": 5, **DATABASE.get("OPTIONS", {})}
-else:
-    raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// or sqlite:// address.")
 DATABASES = {"default": DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")
+if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("REDIS_URL must be a redis://, rediss:// or unix:// address.")
 CACHES = {
     "default": (
         {
@@ -183,7 +203,7 @@ CELERY_BEAT_SCHEDULE = {
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # every task is periodic and safe to run twice: nothing to keep
 
 # How long the event log is kept.
-BOOSTER_EVENT_DAYS = env.int("BOOSTER_EVENT_DAYS", default=400)
+BOOSTER_EVENT_DAYS = whole_number("BOOSTER_EVENT_DAYS", default=400)
 
 # --- People --------------------------------------------------------------------------------------
 
@@ -287,6 +307,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 # --- Logging -------------------------------------------------------------------------------------
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+    raise ImproperlyConfigured(f"LOG_LEVEL must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not {LOG_LEVEL!r}.")
 _before_rendering: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,

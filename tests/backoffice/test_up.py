@@ -83,16 +83,8 @@ def test_up_says_in_one_line_that_it_cannot_start(tmp_path):
             "Not configured properly: The data directory /proc/none cannot be used",
         ),
         ([], {"DATABASE_URL": "postgresql://127.0.0.1:9/none"}, "CommandError: The database cannot be used:"),
-        ([], {"DATABASE_URL": "mysql://x"}, "Not configured properly: DATABASE_URL must be"),
-        ([], {"BOOSTER_ENV": "production", "DEBUG": "true"}, "Not configured properly: DEBUG must be off"),
-        ([], {"BOOSTER_ENV": "production"}, "Not configured properly: ALLOWED_HOSTS must name"),
-        (
-            [],
-            {"BOOSTER_ENV": "production", "ALLOWED_HOSTS": "a.example", "SECRET_KEY": "short"},
-            "Not configured properly: SECRET_KEY is weak",
-        ),
     ],
-    ids=["port", "host", "data directory", "database away", "other database", "DEBUG", "no hosts", "weak key"],
+    ids=["port", "host", "data directory", "database away"],
 )
 def test_up_refuses_in_one_line(tmp_path, arguments, variables, message):
     refused = manage("up", "--port", str(free_port()), *arguments, data_dir=tmp_path / "data", **variables)
