@@ -50,11 +50,6 @@ class CsrfFailed(Forbidden):
     title = "A write from a browser session needs its CSRF token"
 
 
-class PasswordChangeDue(Forbidden):
-    type = "/problems/password-change-due"
-    title = "Choose a new password first"
-
-
 def register_kind(kind: str, verifier: Verifier) -> None:
     """Make credentials of `kind` known: `verifier` returns whom one belongs to, or None."""
     _verifiers[kind] = verifier
@@ -151,8 +146,6 @@ class BrowserSessionAuthentication(BaseAuthentication):
         reason = check.process_view(request._request, lambda: None, (), {})  # type: ignore[arg-type, return-value]
         if reason:
             raise CsrfFailed(f"The CSRF check failed: {reason}")
-        if user.must_change_password:
-            raise PasswordChangeDue("Choose a new password in the browser first.")
         return user, None
 
     def authenticate_header(self, request: Request) -> str:
