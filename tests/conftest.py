@@ -17,6 +17,12 @@ def _empty_cache():
 
 
 @pytest.fixture(autouse=True)
+def _cheap_passwords(settings):
+    """Hash passwords quickly: tests make many users, and none of them is worth attacking."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
 def _forgetful_store():
     """Start every test without the snapshot of another's rolled-back database."""
     store.forget()
