@@ -7,9 +7,11 @@ import secrets
 from axes.utils import reset as forget_failed_logins
 from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.models import User
 from backoffice.refusals import Conflict
+from events.log import record
 
 RESET_USERNAME = RESET_PASSWORD = "admin"  # noqa: S105 - what the manual promises; the first login replaces it
 
@@ -34,6 +36,7 @@ def create_administrator(username: str, password: str, *, must_change_password: 
     validate_password(password, user)
     user.set_password(password)
     user.save()
+    record("administrator-created", moment=timezone.now(), object_type="user", object_key=username)
     return user
 
 
@@ -51,4 +54,5 @@ def reset_administrator() -> bool:
     user.must_change_password = user.is_active = True
     user.save(update_fields=["password", "must_change_password", "is_active"])
     forget_failed_logins(username=RESET_USERNAME)
+    record("password-reset", moment=timezone.now(), object_type="user", object_key=RESET_USERNAME)
     return is_new

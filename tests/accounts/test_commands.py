@@ -8,6 +8,7 @@ from django.utils import timezone
 from accounts.models import User, UserToken
 from accounts.tokens import find_user_token
 from backoffice.credentials import parse_credential
+from events.models import Event
 from tests.factories import make_admin, make_user
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +35,7 @@ def test_reset_pass_lets_a_locked_out_admin_in_again(capsys):
     assert (admin.check_password("admin"), admin.must_change_password, admin.is_active) == (True, True, True)
     assert not AccessAttempt.objects.exists()
     assert capsys.readouterr().out == "User admin has the password admin; the next login must change it.\n"
+    assert [(event.kind, event.object_key) for event in Event.objects.all()] == [("password-reset", "admin")]
 
 
 def test_create_admin_prints_a_password_to_be_changed(capsys):
