@@ -76,6 +76,7 @@ def test_up_says_in_one_line_that_it_cannot_start(tmp_path):
     ("arguments", "variables", "message"),
     [
         (["--port", "70000"], {}, "CommandError: A port lies between 1 and 65535, 70000 does not."),
+        (["--no-migrate"], {}, "CommandError: The database is not migrated: run migrate, or up without --no-migrate."),
         (["--host", "192.0.2.1"], {}, "CommandError: Cannot listen on 192.0.2.1"),
         (
             [],
@@ -84,7 +85,7 @@ def test_up_says_in_one_line_that_it_cannot_start(tmp_path):
         ),
         ([], {"DATABASE_URL": "postgresql://127.0.0.1:9/none"}, "CommandError: The database cannot be used:"),
     ],
-    ids=["port", "host", "data directory", "database away"],
+    ids=["port", "not migrated", "host", "data directory", "database away"],
 )
 def test_up_refuses_in_one_line(tmp_path, arguments, variables, message):
     refused = manage("up", "--port", str(free_port()), *arguments, data_dir=tmp_path / "data", **variables)

@@ -20,6 +20,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, connection, connections
 
 from accounts.models import User
+from backoffice.health import unapplied_migrations
 from backoffice.supervision import Programs
 
 READY_WITHIN_S = 90.0
@@ -74,6 +75,8 @@ class Command(BaseCommand):
         try:
             if migrate:
                 call_command("migrate", verbosity=0, interactive=False)
+            elif unapplied_migrations():
+                raise CommandError("The database is not migrated: run migrate, or up without --no-migrate.")
             settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
             if settings.IS_PRODUCTION:
                 call_command("collectstatic", verbosity=0, interactive=False)
