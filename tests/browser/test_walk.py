@@ -54,6 +54,8 @@ def every_address(tree):
     yield "tree-search", reverse("admin:organizations_organization_tree") + "?q=o"
     yield "move", address(Organization, "move", tree["OSLO"].pk)
     yield "manifest", reverse("admin:services_module_manifest")
+    yield "explain", reverse("routing:explain") + "?terminal=OSLO-1&request=org.openbravo.retail.posterminal.master.X"
+    yield "checks", reverse("routing:checks")
     yield "password-change", reverse("admin:password_change")
     for model in admin.site._registry:
         name = model._meta.model_name

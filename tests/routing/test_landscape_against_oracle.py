@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from preferences.registry import DEFINITIONS
 from routing import document
+from routing.checks import checks
 from tests.routing import oracle
 from tests.routing.generated import NUMBER_KEYS, bounds, configurations, requests
 
@@ -146,3 +147,29 @@ def told(landscape, code):
     written = document.configuration(landscape, code, BOOSTERS)
     webpos = document.webpos(landscape, code, document.current_server(landscape, code, ""))
     return {**written, "organization": None}, webpos
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(configurations())
+def test_checks_survive_any_configuration_and_find_exactly_the_services_without_provider(configuration):
+    landscape = configuration.landscape()
+    stores = [item.code for item in configuration.organizations if item.kind == "store"]
+
+    findings = checks(landscape, stores)
+
+    by_key = {server.key: server for server in configuration.servers}
+    expected = set()
+    for code in stores:
+        handed_out = oracle.handed_out(
+            configuration.organizations, configuration.servers, configuration.preferences, code
+        )
+        if handed_out and oracle.is_active(configuration.organizations, code):
+            expected |= {
+                (code, service.name)
+                for service in configuration.services
+                if service.is_active
+                and not any(oracle.provided(configuration.services, by_key[key], service.name) for key in handed_out)
+            }
+    assert {(item.organization, item.service) for item in findings if item.rule == "K5"} == expected
+    assert {item.organization for item in findings} <= {None, *landscape.organizations}
+    assert {item.server for item in findings} <= {None, *landscape.servers}
