@@ -54,6 +54,9 @@ class UserWindow(Window, UserAdmin):  # type: ignore[misc,type-arg]
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"is_staff": True, "must_change_password": True, **super().get_changeform_initial_data(request)}
+
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "groups":
             kwargs |= {"widget": check_boxes, "help_text": "What the user may do."}

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
+from accounts.scope import is_limited
 from backoffice.look import OrganizationFilter, Window, display
 from preferences.models import PreferenceValue
 from preferences.registry import BY_KEY, DEFINITIONS, Definition, Kind, Scope
@@ -39,7 +40,7 @@ class PreferenceWindow(Window):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
-        if "organization" in form.base_fields and not request.user.has_perm("accounts.see_all_organizations"):
+        if "organization" in form.base_fields and is_limited(request.user):
             form.base_fields["organization"].required = True
         return form
 

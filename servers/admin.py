@@ -68,7 +68,6 @@ class MobileServerWindow(CsvWindow):
     inlines = (OrganizationsTab, ServicesTab)
     history_tabs = (OrganizationByServer, ServiceByServer)
     change_form_after_template = "servers/effect.html"
-    conditional_fields: ClassVar[dict[str, str]] = {"defined_services": "all_services == false"}
     fieldsets = (
         (None, {"fields": (("name", "key"), "description", "client", ("server_type", "priority"), "url", "is_active")}),
         ("Whom and what it serves", {"fields": ("all_organizations", "all_services", "defined_services")}),

@@ -38,7 +38,8 @@ def rerouted_stores(context: Context, organization: Organization, parent: Organi
     return {"stores": _stores(context, landscape.changed_stores(moved))}
 
 
-def _stores(context: Context, codes: Iterable[str]) -> list[Organization]:
+def _stores(context: Context, codes: Iterable[str]) -> list[dict[str, str]]:
     wanted = set(codes)
-    organizations = visible(Organization, context["request"].user).stores().order_by("path")  # type: ignore[attr-defined]
-    return [organization for organization in organizations if organization.code in wanted]
+    seen: Any = visible(Organization, context["request"].user)
+    stores = seen.stores().order_by("path").values("code", "path")
+    return [found for found in stores if found["code"] in wanted]

@@ -7,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import UserToken
+from accounts.models import User, UserToken
 from accounts.scope import STORE_OPERATOR, SYSTEM_ADMINISTRATOR
 from organizations.models import Organization
 from preferences.models import PreferenceValue
@@ -435,6 +435,27 @@ def test_a_system_administrator_makes_no_token_for_a_superuser_and_no_superuser(
     assert list(errors_of(page)) == ["user"]
     assert (changed.status_code, password.status_code) == (403, 403)
     assert not user.is_superuser
+
+
+def test_a_user_is_made_with_a_role_and_a_password_to_change(client):
+    form = client.get(reverse("admin:accounts_user_add")).context["adminform"].form
+    [operator] = [pk for pk, name in form.fields["groups"].choices if name == STORE_OPERATOR]
+    data = {
+        "username": "oslo",
+        "usable_password": "true",
+        "password1": "staple-4-battery",
+        "password2": "staple-4-battery",
+        "is_staff": "on",
+        "must_change_password": "on",
+        "groups": [str(operator)],
+    }
+
+    answer = client.post(reverse("admin:accounts_user_add"), data)
+
+    user = User.objects.get(username="oslo")
+    assert answer.status_code == 302
+    assert (user.is_staff, user.must_change_password, user.check_password("staple-4-battery")) == (True, True, True)
+    assert [group.name for group in user.groups.all()] == [STORE_OPERATOR]
 
 
 def test_a_password_that_must_be_changed_opens_nothing_else(client):

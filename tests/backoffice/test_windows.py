@@ -95,7 +95,7 @@ def test_the_dashboard_counts_and_names_what_needs_a_hand(client, administrator)
         "Mobile services": 1,
         "POS terminals": 2,
     }
-    assert [store.code for store in page.context["without_main"]["shown"]] == ["OSLO"]
+    assert [store["code"] for store in page.context["without_main"]["shown"]] == ["OSLO"]
     assert [terminal.search_key for terminal in page.context["not_activated"]["shown"]] == ["OSLO-1", "ROME-1"]
     assert page.context["is_multi_server"] is True
 

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import reverse
 
 from accounts.models import User, UserToken
+from accounts.scope import READ_ONLY, STORE_OPERATOR
 from events.models import Event
 from organizations.models import Organization
 from preferences.models import PreferenceValue
@@ -18,6 +19,7 @@ from tests.factories import (
     make_service,
     make_terminal,
     make_tree,
+    make_user,
     make_user_token,
 )
 
@@ -73,6 +75,11 @@ def every_address(tree):
         if model in WITH_CSV:
             yield f"{name}-import", address(model, "import")
             yield f"{name}-export", address(model, "export")
+    yield (
+        "explain",
+        reverse("routing:explain") + "?terminal=OSLO-1&request=org.openbravo.retail.posterminal.OrderLoader",
+    )
+    yield "checks", reverse("routing:checks")
     terminal = Terminal.objects.get(search_key="OSLO-1")
     yield "terminal-activation", address(Terminal, "activation_code", terminal.pk)
     yield "terminal-revoke", address(Terminal, "revoke", terminal.pk)
@@ -105,3 +112,26 @@ def test_the_login_page_opens_without_a_fault(open_windows, scheme, size):
     windows.picture(f"{scheme}-{size['width']}-login")
 
     assert (windows.faults, windows.overflow) == ([], 0)
+
+
+@pytest.mark.parametrize("role", [STORE_OPERATOR, READ_ONLY])
+def test_those_who_may_only_look_meet_no_fault_either(open_windows, role):
+    tree = make_world()
+    user = make_user("looker", role=role, is_staff=True)
+    user.organizations.set([tree["NORTH"]])
+    windows = open_windows(user)
+
+    for path in (
+        reverse("admin:index"),
+        reverse("admin:organizations_organization_tree"),
+        reverse("admin:organizations_organization_tree") + f"?at={tree['OSLO'].pk}",
+        *(address(model, "changelist") for model in (Organization, Terminal, MobileServer, PreferenceValue)),
+        address(Organization, "change", tree["OSLO"].pk),
+        address(MobileServer, "change", MobileServer.objects.get(name="Oslo box").pk),
+        address(MobileServer, "history", MobileServer.objects.get(name="Oslo box").pk),
+        address(Terminal, "change", Terminal.objects.get(search_key="OSLO-1").pk),
+    ):
+        windows.open(path)
+        windows.picture(f"{role}-{path.strip('/').replace('/', '-')[:40]}")
+
+    assert windows.faults == []
