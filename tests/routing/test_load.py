@@ -1,5 +1,7 @@
+import threading
+
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from preferences.models import PreferenceValue
@@ -9,6 +11,7 @@ from routing.landscape import PreferenceValue as Preference
 from routing.load import load_landscape
 from servers.definition import Assignment as Row
 from servers.definition import save_server
+from servers.models import MobileServer
 from tests.factories import make_organization, make_server, make_service, make_terminal, make_tree
 
 pytestmark = pytest.mark.django_db
@@ -120,3 +123,37 @@ def test_what_appears_while_load_reads_makes_it_read_again(monkeypatch):
     landscape = load_landscape()
 
     assert [server.key for server in landscape.servers_for("OSLO")] == ["local"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_landscape_is_of_one_moment_while_somebody_keeps_writing():
+    client = make_organization("ACME")
+    for name in ("one", "two"):
+        make_server(name, client=client, priority=0)
+    stop = threading.Event()
+    failures = []
+
+    def write():
+        number = 0
+        try:
+            while not stop.is_set():
+                number += 1
+                with transaction.atomic():
+                    for server in MobileServer.objects.order_by("pk"):
+                        MobileServer.objects.filter(pk=server.pk).update(priority=number)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen = [{server.priority for server in load_landscape().servers.values()} for _ in range(40)]
+    finally:
+        stop.set()
+        writer.join()
+
+    assert failures == []
+    assert {len(priorities) for priorities in seen} == {1}
+    assert len(set.union(*seen)) > 1
