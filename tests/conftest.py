@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from django.core.cache import cache
 from django.db import connections
@@ -39,4 +41,5 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix):
     for connection in connections.all():
         if connection.vendor == "sqlite":
             name = connection.settings_dict["NAME"]
-            connection.settings_dict["TEST"]["NAME"] = f"{name}.test"
+            worker = os.environ.get("PYTEST_XDIST_WORKER", "test")
+            connection.settings_dict["TEST"]["NAME"] = f"{name}.{worker}"
