@@ -119,6 +119,7 @@ class DocumentView(APIView):
 
     authentication_classes = (TerminalAuthentication,)
     permission_classes = (IsTerminal,)
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"get": (410,)}
     door: ClassVar[Door]
 
     def _answer(self, request: Request) -> HttpResponse:

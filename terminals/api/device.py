@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.urls import path
@@ -52,6 +52,7 @@ class TerminalActivationView(APIView):
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (401, 403, 409, 410, 429)}
 
     @extend_schema(request=ActivationRequest, responses={201: ActivatedTerminal})
     def post(self, request: Request) -> Response:
@@ -80,6 +81,7 @@ class TerminalTokenView(APIView):
 
     authentication_classes = (TerminalAuthentication,)
     permission_classes = (IsTerminal,)
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (410,)}
 
     @extend_schema(request=None, responses={201: RolledToken})
     def post(self, request: Request) -> Response:
@@ -92,6 +94,7 @@ class TerminalRevocationView(APIView):
 
     authentication_classes = (TerminalAuthentication,)
     permission_classes = (IsTerminal,)
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (410,)}
 
     @extend_schema(request=None, responses={204: None})
     def post(self, request: Request) -> Response:
