@@ -11,16 +11,11 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
 from accounts.scope import READ_ONLY, STORE_OPERATOR, SYSTEM_ADMINISTRATOR
-from preferences.models import PreferenceValue
 from terminals.activation import create_activation_code
 from terminals.tokens import issue_token
+from tests.backoffice.world import make_world
 from tests.factories import (
     make_admin,
-    make_module,
-    make_server,
-    make_service,
-    make_terminal,
-    make_tree,
     make_user,
     make_user_token,
 )
@@ -93,23 +88,6 @@ EXPECTED = {
     name: dict(zip(CALLERS, map(int, statuses), strict=True))
     for name, *statuses in (line.split() for line in TABLE.strip().splitlines()[1:])
 }
-
-
-def make_world():
-    """Make a store OSLO with one of everything; return its objects by the collection they are in."""
-    tree = make_tree(ACME=None, NORTH="ACME", OSLO="NORTH", EMPTY="NORTH", OTHER=None, ROME="OTHER")
-    module = make_module("org.example.draft", in_development=True)
-    service = make_service("org.example.draft.Save", module=module)
-    terminal = make_terminal("OSLO-1", tree["OSLO"])
-    objects = {
-        "organizations": tree["EMPTY"],
-        "modules": make_module("org.example.empty"),
-        "services": service,
-        "preferences": PreferenceValue.objects.create(key="request_retries", value="1", organization=tree["OSLO"]),
-        "servers": make_server("LyonBox", client=tree["ACME"], organizations=[tree["OSLO"]]),
-        "terminals": terminal,
-    }
-    return tree, objects
 
 
 BODIES = {
