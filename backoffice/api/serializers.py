@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, cast
 
 from django.db import models
@@ -17,8 +18,14 @@ from backoffice.api.parsing import is_storable
 from organizations.models import OrganizationKind
 
 
+@cache
+def _collection_url(collection: str) -> str:
+    return reverse(f"api:{collection}-list")
+
+
 def detail_url(collection: str, pk: int) -> str:
-    return reverse(f"api:{collection}-detail", args=[pk])
+    """Return the address of an object; a page of servers names tens of thousands of them."""
+    return f"{_collection_url(collection)}{pk}/"
 
 
 class RefField(serializers.Field[Any, Any, dict[str, Any], Any]):
