@@ -56,6 +56,8 @@ def explain_page(request: HttpRequest) -> HttpResponse:
     terminals = visible(Terminal, request.user)
     terminal = terminals.select_related("organization").filter(search_key=asked_terminal).first()
     explanation = _explanation(terminal, asked_request) if terminal is not None and asked_request else None
+    shown = set(visible(MobileServer, request.user).values_list("key", flat=True))
+    explained = [server for server in explanation.servers if server.server.key in shown] if explanation else []
     return _render(
         request,
         "routing/explain.html",
@@ -66,7 +68,8 @@ def explain_page(request: HttpRequest) -> HttpResponse:
         terminal=terminal,
         explanation=explanation,
         routing_type=RoutingType(explanation.service.routing_type).label if explanation else "",
-        shown=set(visible(MobileServer, request.user).values_list("key", flat=True)),
+        told=[server for server in explained if server.is_selected],
+        others=[server for server in explained if not server.is_selected],
         terminals=terminals.order_by("search_key").values_list("search_key", flat=True)[:SUGGESTED],
         services=visible(MobileService, request.user).filter(is_active=True).values_list("name", flat=True),
     )
