@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
+from backoffice.constraints import UniqueOn
 from organizations.models import Organization
 from preferences.registry import BY_KEY, Scope, choices
 
@@ -33,12 +34,14 @@ class PreferenceValue(models.Model):
         ordering: ClassVar[list[str]] = ["key", "organization_id"]
         verbose_name = "preference"
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(
+            UniqueOn(
+                on="key",
                 fields=["key", "organization"],
                 name="preference_once_per_organization",
                 violation_error_message="This preference is already set for this organization.",
             ),
-            models.UniqueConstraint(
+            UniqueOn(
+                on="key",
                 fields=["key"],
                 condition=Q(organization__isnull=True),
                 name="preference_once_for_the_system",

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from simple_history.models import HistoricalRecords
 
+from backoffice.constraints import UniqueOn
 from organizations.models import Organization, OrganizationKind
 from servers.address import normal_url
 from services.models import MobileService
@@ -90,13 +91,15 @@ class MobileServer(models.Model):
         ordering: ClassVar[list[str]] = ["priority", "name", "key"]
         verbose_name = "mobile server"
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(
+            UniqueOn(
+                on="name",
                 fields=["client", "name"],
                 name="mobile_server_name_once_per_client",
                 violation_error_message="Another server of this client has this name.",
             ),
-            models.UniqueConstraint(
+            UniqueOn(
                 Lower("key"),
+                on="key",
                 name="mobile_server_key_unique",
                 violation_error_message="Another server has this key (upper and lower case count as the same).",
             ),
@@ -135,7 +138,8 @@ class OrganizationByServer(models.Model):
         verbose_name = "organization by server"
         verbose_name_plural = "organizations by server"
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(
+            UniqueOn(
+                on="organization",
                 fields=["server", "organization"],
                 name="organization_once_per_server",
                 violation_error_message="This organization is already listed for this server.",
@@ -177,7 +181,8 @@ class ServiceByServer(models.Model):
         verbose_name = "service by server"
         verbose_name_plural = "services by server"
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(
+            UniqueOn(
+                on="service",
                 fields=["server", "service"],
                 name="service_once_per_server",
                 violation_error_message="This service is already listed for this server.",

@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
+from backoffice.constraints import CheckOn
+
 LONGEST_TIMEOUT_S = 86_400
 NAME_VALIDATOR = RegexValidator(r"^\S+\Z", "A name has no blanks.", "invalid_name")
 VERSION_VALIDATOR = RegexValidator(
@@ -87,7 +89,8 @@ class MobileService(models.Model):
         ordering: ClassVar[list[str]] = ["name"]
         verbose_name = "mobile service"
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.CheckConstraint(
+            CheckOn(
+                on="is_transactional",
                 condition=~Q(routing_type="ping", is_transactional=True),
                 name="mobile_service_ping_not_transactional",
                 violation_error_message="A ping service cannot be transactional.",

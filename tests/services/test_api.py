@@ -50,7 +50,7 @@ def test_create_answers_with_the_whole_representation(draft):
         ({"timeout_s": 0}, ("/timeout_s", "min_value")),
         ({"timeout_s": 86_401}, ("/timeout_s", "max_value")),
         ({"timeout_s": "soon"}, ("/timeout_s", "invalid")),
-        ({"routing_type": "ping", "is_transactional": True}, ("", "invalid")),
+        ({"routing_type": "ping", "is_transactional": True}, ("/is_transactional", "not_allowed")),
     ],
 )
 def test_create_refuses_and_points_at_the_member(draft, change, complaint):

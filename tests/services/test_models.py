@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
         ({"name": "org.example\n"}, "name"),
         ({"name": "x" * 256}, "name"),
         ({"routing_type": "transaction"}, "routing_type"),
-        ({"routing_type": "ping", "is_transactional": True}, "__all__"),
+        ({"routing_type": "ping", "is_transactional": True}, "is_transactional"),
         ({"timeout_s": 0}, "timeout_s"),
         ({"timeout_s": 86_401}, "timeout_s"),
         ({"default_timeout_s": 0}, "default_timeout_s"),
