@@ -1,18 +1,29 @@
 import json
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from unittest import mock
 
 import pytest
 from django.core.cache import cache
+from django.core.handlers.asgi import ASGIRequest
 from django.db import OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import resolve
 
 from accounts.models import UserToken
+from accounts.scope import STORE_OPERATOR
 from organizations.models import Organization
+from preferences.models import PreferenceValue
 from tests.backoffice.api import as_user, outcome, pointers
+from tests.backoffice.world import make_world
 from tests.factories import (
     make_admin,
+    make_module,
     make_organization,
+    make_server,
+    make_service,
+    make_terminal,
     make_user,
     make_user_token,
 )
@@ -199,6 +210,21 @@ def test_body_over_one_mebibyte_is_too_large():
     assert outcome(answer) == (413, "/problems/too-large")
 
 
+@pytest.mark.parametrize(("name", "status"), [("Acme", 201), ("x" * 1024 * 1024, 413)])
+def test_body_of_unknown_length_is_read_within_the_same_bounds(name, status):
+    content = BytesIO(json.dumps(BODY | {"name": name}).encode())
+    headers = [
+        (b"authorization", f"Bearer {make_user_token()}".encode()),
+        (b"content-type", b"application/json"),
+        (b"transfer-encoding", b"chunked"),
+    ]
+    request = ASGIRequest({"type": "http", "method": "POST", "path": URL, "headers": headers}, content)
+
+    answer = resolve(URL).func(request)
+
+    assert answer.status_code == status
+
+
 def test_body_of_another_type_is_unsupported():
     answer = as_user().generic("POST", URL, "code=ACME", content_type="application/x-www-form-urlencoded")
 
@@ -260,6 +286,28 @@ def test_page_is_cut_to_a_thousand():
 
     assert (answer.status_code, len(answer.json()["results"])) == (200, 3)
     assert "limit=1000" in answer.json()["previous"]
+
+
+@pytest.mark.parametrize("collection", ["organizations", "modules", "services", "preferences", "servers", "terminals"])
+def test_lists_cost_a_limited_user_the_same_however_long(collection, django_assert_num_queries):
+    tree, _ = make_world()
+    operator = make_user(role=STORE_OPERATOR)
+    operator.organizations.add(tree["NORTH"])
+    client = as_user(operator)
+    url = f"/api/v1/{collection}/"
+    client.get(url)
+    with CaptureQueriesContext(connection) as before:
+        shown = client.get(url).json()["count"]
+
+    for number in range(3):
+        store = make_organization(f"S{number}", tree["NORTH"])
+        make_terminal(f"S{number}-1", store)
+        make_server(client=tree["ACME"], organizations=[store])
+        make_service(f"org.example.S{number}", module=make_module(f"org.example.m{number}"))
+        PreferenceValue.objects.create(key="request_retries", value="1", organization=store)
+
+    with django_assert_num_queries(len(before)):
+        assert client.get(url).json()["count"] == shown + 3
 
 
 # --- Preconditions and dry runs ---
