@@ -21,6 +21,9 @@ class OrganizationRows(Rows):
         fields: ClassVar[list[str]] = ["code", "name", "kind", "parent", "is_active"]
         import_id_fields: ClassVar[list[str]] = ["code"]
 
+    def filter_export(self, queryset: Any, **kwargs: Any) -> Any:
+        return queryset.select_related("parent")
+
     def write(self, instance: Organization, is_create: bool, row: Any) -> None:
         if is_create:
             made = create_organization(

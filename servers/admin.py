@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from backoffice.look import CsvWindow, OrganizationFilter, Tab
+from backoffice.look import CsvWindow, OrganizationFilter, Tab, display
 from backoffice.visibility import visible
 from organizations.models import Organization
 from servers.definition import Assignment, key_from_name, save_server
@@ -55,9 +55,8 @@ class MobileServerWindow(CsvWindow):
         "client",
         "server_type",
         "priority",
-        "url",
-        "all_organizations",
-        "all_services",
+        "serves",
+        "provides",
         "is_active",
     )
     list_filter = ("server_type", "is_active", "all_organizations", "all_services", ("client", OrganizationFilter))
@@ -72,6 +71,14 @@ class MobileServerWindow(CsvWindow):
         (None, {"fields": (("name", "key"), "description", "client", ("server_type", "priority"), "url", "is_active")}),
         ("Whom and what it serves", {"fields": ("all_organizations", "all_services", "defined_services")}),
     )
+
+    @display(description="Serves", ordering="all_organizations")
+    def serves(self, server: MobileServer) -> str:
+        return "All organizations" if server.all_organizations else "Those listed"
+
+    @display(description="Provides", ordering="all_services")
+    def provides(self, server: MobileServer) -> str:
+        return "All services" if server.all_services else server.get_defined_services_display()
 
     def save_model(self, request: HttpRequest, obj: MobileServer, form: Any, change: bool) -> None:
         """Nothing yet: `save_related` saves the server and its tabs as one change."""

@@ -54,7 +54,7 @@ class Watched:
 
     def open(self, path):
         self.page.goto(self.address + path)
-        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_timeout(150)  # scripts that start with the page may still fail
         return self.page
 
     def picture(self, name):
