@@ -30,7 +30,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import AdminOwnPasswordChangeForm, AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.sites import UnfoldAdminSite
 from unfold.widgets import (
-    UnfoldAdminCheckboxSelectMultiple,
+    UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminFileFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
@@ -72,7 +72,7 @@ def display(**options: Any) -> Callable[[Function], Function]:
     return decorators.display(**options)  # type: ignore[no-any-return]
 
 
-check_boxes = UnfoldAdminCheckboxSelectMultiple
+check_boxes = UnfoldAdminCheckboxSelectMultipleWidget
 file_input = UnfoldAdminFileFieldWidget
 select_input = UnfoldAdminSelectWidget
 text_input = UnfoldAdminTextInputWidget

@@ -212,9 +212,9 @@ def test_a_server_is_saved_with_its_tabs(client):
         ({"key": "a key"}, {"key": ["Use letters, digits, '_' and '-'."]}),
         (
             {"key": "CENTRAL"},
-            {"__all__": ["Another server has this key (upper and lower case count as the same)."]},
+            {"key": ["Another server has this key (upper and lower case count as the same)."]},
         ),
-        ({"name": "central"}, {"__all__": ["Another server of this client has this name."]}),
+        ({"name": "central"}, {"name": ["Another server of this client has this name."]}),
         (
             {"priority": "-1"},
             {"priority": ["Ensure this value is greater than or equal to 0."]},
@@ -310,7 +310,7 @@ def test_a_transactional_ping_is_refused(client):
         {"module": module.pk, "name": "p", "routing_type": "ping", "is_transactional": "on", "is_active": "on"},
     )
 
-    assert errors_of(page) == {"__all__": ["A ping service cannot be transactional."]}
+    assert errors_of(page) == {"is_transactional": ["A ping service cannot be transactional."]}
 
 
 STANDARD = next(Path("services/manifests").glob("*.json"))
