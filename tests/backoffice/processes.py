@@ -81,12 +81,19 @@ class Product:
 
     def running(self) -> list[str]:
         """Return the command lines of all processes that belong to this installation."""
+        return list(self._commands().values())
+
+    def pid_of(self, program: str) -> int:
+        return next(pid for pid, command in self._commands().items() if program in command)
+
+    def _commands(self) -> dict[int, str]:
         mark = f"BOOSTER_DATA_DIR={self.data_dir}\0".encode()
-        found = []
+        found = {}
         for directory in Path("/proc").glob("[0-9]*"):
             try:
                 if mark in (directory / "environ").read_bytes() and b"Z" not in _state(directory):
-                    found.append((directory / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(directory.name)] = command
             except OSError:
                 continue
         return found

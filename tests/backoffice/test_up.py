@@ -53,6 +53,17 @@ def test_up_killed_by_force_leaves_nothing_running(tmp_path):
         assert product.running() == []
 
 
+def test_up_ends_everything_when_one_program_dies(tmp_path):
+    with Product(tmp_path / "data") as product:
+        product.wait_until_ready()
+
+        os.kill(product.pid_of("celery"), signal.SIGKILL)
+
+        assert product.process.wait(timeout=20) == 1
+        assert product.running() == []
+        assert "CommandError: The scheduler ended by itself, with status -9." in product.printed()
+
+
 def test_up_says_in_one_line_that_it_cannot_start(tmp_path):
     with Product(tmp_path / "data") as product:
         product.wait_until_ready()
