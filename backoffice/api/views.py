@@ -51,6 +51,11 @@ class ApiView(APIView):
     def known_query(self, method: str) -> frozenset[str]:
         return frozenset(self.query.get("get" if method == "HEAD" else method.lower(), ()))
 
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response.setdefault("Cache-Control", "no-store")  # rights end at once, and some answers are secrets
+        return response
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         method = request.method or "GET"

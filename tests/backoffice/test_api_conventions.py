@@ -256,6 +256,21 @@ def test_address_without_anything_is_not_found(path):
     assert answer.json()["instance"] == path
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_address_without_its_final_slash_leads_there_with_method_and_body(method):
+    answer = as_user().generic(method, URL.rstrip("/"))
+
+    assert (answer.status_code, answer["Location"]) == (308, URL)
+
+
+def test_answers_are_not_kept_by_caches():
+    client = as_user()
+
+    kept = {client.get(path)["Cache-Control"] for path in (URL, f"{URL}1/", "/api/v1/routing/checks/")}
+
+    assert kept == {"no-store"}
+
+
 def test_database_that_is_away_is_told_with_a_time_to_come_back():
     client = as_user()
 
