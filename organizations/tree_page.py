@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -80,7 +81,7 @@ class TreePage(Window):
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         at = self._organization(request, request.GET["at"]) if request.GET.get("at") else None
-        query = request.GET.get("q", "").strip()
+        query = _text(request.GET.get("q", "")).strip()
         context: dict[str, Any] = {"query": query, "at": at, "most_found": MOST_FOUND}
         if query:
             found = Q(code__icontains=query) | Q(name__icontains=query)
@@ -121,7 +122,7 @@ class TreePage(Window):
             try:
                 update_organization(
                     organization.pk,
-                    name=request.POST.get("name"),
+                    name=_text(request.POST["name"]).strip() if "name" in request.POST else None,
                     is_active=None if active is None else active == "yes",
                 )
             except REFUSALS as refusal:
@@ -162,10 +163,13 @@ class TreePage(Window):
         return self.visible_object(request, object_id)  # type: ignore[no-any-return]
 
 
+def _text(value: str) -> str:
+    """Drop what no text column can hold (forms do the same for their fields)."""
+    return value.replace("\0", "")
+
+
 def try_move(organization_id: int, parent_id: int) -> None:
     """Raise what `move_organization` would refuse; moves nothing."""
-    from django.db import transaction
-
     with transaction.atomic():
         move_organization(organization_id, parent_id)
         transaction.set_rollback(True)

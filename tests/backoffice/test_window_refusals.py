@@ -397,6 +397,29 @@ def test_an_unknown_validity_of_a_code_is_refused(client):
     assert not terminal.activation_codes.exists()
 
 
+def test_a_store_operator_handles_the_terminals_of_his_stores_only(client):
+    tree = make_tree(ACME=None, OSLO="ACME", ROME="ACME")
+    own, foreign = make_terminal("OSLO-1", tree["OSLO"]), make_terminal("ROME-1", tree["ROME"])
+    operator = make_user("operator", role=STORE_OPERATOR, is_staff=True)
+    operator.organizations.add(tree["OSLO"])
+    client.force_login(operator)
+
+    statuses = {
+        (terminal.search_key, view): client.post(
+            address(Terminal, view, terminal.pk), {"valid_for_s": "3600"}
+        ).status_code
+        for terminal in (own, foreign)
+        for view in ("activation_code", "revoke")
+    }
+
+    assert statuses == {
+        ("OSLO-1", "activation_code"): 200,
+        ("OSLO-1", "revoke"): 302,
+        ("ROME-1", "activation_code"): 404,
+        ("ROME-1", "revoke"): 404,
+    }
+
+
 def test_revoking_asks_first(client):
     tree = make_tree(ACME=None, OSLO="ACME")
     terminal = make_terminal("OSLO-1", tree["OSLO"], activated_at=timezone.now())
