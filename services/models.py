@@ -14,7 +14,7 @@ from backoffice.constraints import CheckOn
 LONGEST_TIMEOUT_S = 86_400
 NAME_VALIDATOR = RegexValidator(r"^\S+\Z", "A name has no blanks.", "invalid_name")
 VERSION_VALIDATOR = RegexValidator(
-    r"^\d+(\.\d+){0,3}([A-Za-z.+-][\w.+-]*)?\Z",
+    r"^\d+(\.\d+){0,3}([A-Za-z+-][\w.+-]*)?\Z",
     "Use up to four numbers, such as 1.1.6.3, and an optional suffix.",
     "invalid_version",
 )

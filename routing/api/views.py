@@ -37,7 +37,6 @@ class ServerExplanationShape(serializers.Serializer[Any]):
     type = serializers.ChoiceField(ServerType.choices, source="server.server_type")
     url = serializers.CharField(source="server.url")
     priority = serializers.IntegerField(source="server.priority")
-    selected = serializers.BooleanField(source="is_selected", help_text="Is one of the terminal's servers.")
     provides = serializers.BooleanField(help_text="Is called for this request.")
     rule = serializers.CharField(help_text="The rule that decided: N1, N2, N3, N5 or N6.")
     reason = serializers.CharField()
@@ -55,7 +54,8 @@ class ExplanationShape(serializers.Serializer[Any]):
     multi_server = serializers.BooleanField(help_text="Enabled, and the store has servers.")
     rule = serializers.CharField()
     reason = serializers.CharField(help_text="Why this service won.")
-    servers = ServerExplanationShape(many=True, help_text="Those of the client, in calling order.")
+    servers = ServerExplanationShape(many=True, help_text="Those of the terminal, in calling order.")
+    others = ServerExplanationShape(many=True, help_text="The client's other servers, which the terminal is not told.")
 
 
 class ExplainView(ApiView):
@@ -86,7 +86,8 @@ class ExplainView(ApiView):
         if terminal is None or terminal.organization.code not in landscape.organizations:
             raise Http404
         explanation = explain(landscape, terminal.organization.code, request.query_params["request"])
-        shown = set(visible(MobileServer, request.user).values_list("key", flat=True))
+        seen = set(visible(MobileServer, request.user).values_list("key", flat=True))
+        shown = [told for told in explanation.servers if told.server.key in seen]
         shape = ExplanationShape(
             {
                 "terminal": terminal.search_key,
@@ -100,7 +101,8 @@ class ExplainView(ApiView):
                 "multi_server": explanation.is_multi_server,
                 "rule": explanation.rule,
                 "reason": explanation.reason,
-                "servers": [server for server in explanation.servers if server.server.key in shown],
+                "servers": [told for told in shown if told.is_selected],
+                "others": [told for told in shown if not told.is_selected],
             }
         )
         return Response(shape.data)

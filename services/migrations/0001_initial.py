@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=255, unique=True, validators=[django.core.validators.RegexValidator('^\\S+\\Z', 'A name has no blanks.', 'invalid_name')])),
-                ('version', models.CharField(max_length=40, validators=[django.core.validators.RegexValidator('^\\d+(\\.\\d+){0,3}([A-Za-z.+-][\\w.+-]*)?\\Z', 'Use up to four numbers, such as 1.1.6.3, and an optional suffix.', 'invalid_version')])),
+                ('version', models.CharField(max_length=40, validators=[django.core.validators.RegexValidator('^\\d+(\\.\\d+){0,3}([A-Za-z+-][\\w.+-]*)?\\Z', 'Use up to four numbers, such as 1.1.6.3, and an optional suffix.', 'invalid_version')])),
                 ('description', models.CharField(blank=True, max_length=255)),
                 ('in_development', models.BooleanField(default=False, help_text='Its services can be added, changed and deleted; otherwise they are a reference.')),
             ],
@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigIntegerField(auto_created=True, blank=True, db_index=True, verbose_name='ID')),
                 ('name', models.CharField(db_index=True, max_length=255, validators=[django.core.validators.RegexValidator('^\\S+\\Z', 'A name has no blanks.', 'invalid_name')])),
-                ('version', models.CharField(max_length=40, validators=[django.core.validators.RegexValidator('^\\d+(\\.\\d+){0,3}([A-Za-z.+-][\\w.+-]*)?\\Z', 'Use up to four numbers, such as 1.1.6.3, and an optional suffix.', 'invalid_version')])),
+                ('version', models.CharField(max_length=40, validators=[django.core.validators.RegexValidator('^\\d+(\\.\\d+){0,3}([A-Za-z+-][\\w.+-]*)?\\Z', 'Use up to four numbers, such as 1.1.6.3, and an optional suffix.', 'invalid_version')])),
                 ('description', models.CharField(blank=True, max_length=255)),
                 ('in_development', models.BooleanField(default=False, help_text='Its services can be added, changed and deleted; otherwise they are a reference.')),
                 ('history_id', models.AutoField(primary_key=True, serialize=False)),

@@ -79,7 +79,6 @@ def test_explain_tells_service_type_and_servers_in_calling_order(api_client, tre
                 "type": "store",
                 "url": "https://local.example/openbravo",
                 "priority": 5,
-                "selected": True,
                 "provides": True,
                 "rule": "N5",
                 "reason": "It is assigned to the organization itself. It provides only the services "
@@ -91,13 +90,24 @@ def test_explain_tells_service_type_and_servers_in_calling_order(api_client, tre
                 "type": "main",
                 "url": "https://central.example/openbravo",
                 "priority": 20,
-                "selected": True,
                 "provides": True,
                 "rule": "N5",
                 "reason": "It serves all organizations of ACME. It provides all services.",
             },
         ],
+        "others": [],
     }
+
+
+def test_explain_tells_why_the_clients_other_servers_are_not_called(api_client, tree):
+    make_server("rome only", client=tree["ACME"], key="rome", organizations=[tree["ROME"]])
+
+    answer = ask(api_client, EXPLAIN, terminal="OSLO-1", request="/ws/org.example.Order").json()
+
+    assert [server["key"] for server in answer["servers"]] == ["local", "central"]
+    assert [(server["key"], server["provides"], server["rule"], server["reason"]) for server in answer["others"]] == [
+        ("rome", False, "N3", "It is assigned neither to OSLO nor to an organization above it.")
+    ]
 
 
 def test_explain_answers_what_nothing_matches_with_generic(api_client, tree):
