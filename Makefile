@@ -9,6 +9,8 @@ DEMO ?= yes
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE := $(VENV)/pin/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .PHONY: run test lint types bench pin
@@ -34,8 +36,8 @@ bench: $(VENV)/.test
 pin: # the newest versions that fit requirements.in and requirements-dev.in
 	$(PYTHON) -m venv $(VENV)/pin
 	$(VENV)/pin/bin/python -m pip install --quiet pip-tools
-	$(VENV)/pin/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate -o requirements.txt requirements.in
-	$(VENV)/pin/bin/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate -o requirements-dev.txt requirements-dev.in
+	$(COMPILE) -o requirements.txt requirements.in
+	$(COMPILE) -o requirements-dev.txt requirements-dev.in
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: name one with PYTHON=" if sys.version_info < (3, 11) else 0)'
