@@ -100,13 +100,13 @@ def test_explain_tells_service_type_and_servers_in_calling_order(api_client, tre
 
 
 def test_explain_tells_why_the_clients_other_servers_are_not_called(api_client, tree):
-    make_server("rome only", client=tree["ACME"], key="rome", organizations=[tree["ROME"]])
+    make_server("bergen only", client=tree["ACME"], key="bergen", organizations=[tree["BERGEN"]])
 
     answer = ask(api_client, EXPLAIN, terminal="OSLO-1", request="/ws/org.example.Order").json()
 
     assert [server["key"] for server in answer["servers"]] == ["local", "central"]
     assert [(server["key"], server["provides"], server["rule"], server["reason"]) for server in answer["others"]] == [
-        ("rome", False, "N3", "It is assigned neither to OSLO nor to an organization above it.")
+        ("bergen", False, "N3", "It is assigned neither to OSLO nor to an organization above it.")
     ]
 
 
