@@ -102,6 +102,7 @@ def test_document_and_page_load_nothing_from_elsewhere(client):
     script = client.get("/api/docs/?script")
     schema_answer = client.get("/api/schema/", headers={"Accept": "application/vnd.oai.openapi+json"})
 
+    assert '"validatorUrl": null' in script.content.decode()
     text = page.content.decode() + script.content.decode()
     assert (page.status_code, schema_answer.status_code) == (200, 200)
     assert schema_answer.json()["info"]["title"] == "Booster Back Office"
