@@ -10,13 +10,15 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from django import forms
-from django.contrib import messages
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect, RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Field, Model, ProtectedError, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from import_export.admin import ImportExportMixin
@@ -103,6 +105,15 @@ class Site(UnfoldAdminSite):  # type: ignore[misc]
             extra_context=context,
         )
         return view(request)  # type: ignore[return-value]
+
+
+def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    """Answer a login after too many wrong passwords (called by django-axes)."""
+    wait_s = int(settings.AXES_COOLOFF_TIME * 3600)
+    context = {**admin.site.each_context(request), "title": "Too many attempts", "minutes": wait_s // 60}
+    answer = render(request, "backoffice/locked.html", context, status=429)
+    answer["Retry-After"] = str(wait_s)
+    return answer
 
 
 def refusal_errors(refusal: Exception) -> Iterable[tuple[str, str]]:

@@ -1,9 +1,11 @@
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from backoffice.api.urls import urlpatterns as api_urlpatterns
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/routing/", include(("routing.pages", "routing"))),
     path("admin/", admin.site.urls),
     path("api/", include((api_urlpatterns, "api"))),

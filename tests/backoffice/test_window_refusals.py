@@ -481,6 +481,27 @@ def test_a_user_is_made_with_a_role_and_a_password_to_change(client):
     assert [group.name for group in user.groups.all()] == [STORE_OPERATOR]
 
 
+def test_too_many_wrong_passwords_are_answered_with_a_page_that_says_when_to_come_back(client):
+    make_user("victim", is_staff=True)
+    client.logout()
+
+    answers = [
+        client.post(reverse("admin:login"), {"username": "victim", "password": f"wrong-{number}"})
+        for number in range(5)
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 429]
+    assert answers[-1]["Retry-After"] == "900"
+    assert "Wait 15 minutes" in answers[-1].content.decode()
+
+
+@pytest.mark.parametrize("path", ["/admin/nowhere/", "/nowhere", "/admin/terminals/terminal/abc/change/"])
+def test_a_page_that_is_not_there_says_so_in_words(client, path):
+    answer = client.get(path)
+
+    assert (answer.status_code, "There is no such page" in answer.content.decode()) == (404, True)
+
+
 def test_a_password_that_must_be_changed_opens_nothing_else(client):
     user = make_user("agent", role=STORE_OPERATOR, is_staff=True, must_change_password=True)
     client.force_login(user)

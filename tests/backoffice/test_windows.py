@@ -81,6 +81,10 @@ def test_a_window_lists_adds_changes_and_shows_history(client, administrator, mo
     assert statuses == dict.fromkeys(views, 200)
 
 
+def test_the_bare_address_leads_to_the_dashboard(client):
+    assert client.get("/")["Location"] == reverse("admin:index")
+
+
 def test_the_dashboard_counts_and_names_what_needs_a_hand(client, administrator):
     tree = make_world()
     MobileServer.objects.filter(name="central").update(all_organizations=False)
