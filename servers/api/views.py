@@ -14,9 +14,9 @@ from servers.models import MobileServer, OrganizationByServer, ServerType, Servi
 class ServerCollection(Collection):
     """Mobile servers, whom they serve and what they provide.
 
-    `organizations` and `services` are written whole. An empty key is made from the name. Problems: 400
-    for an address in no normal form, a key or name that is taken, a row given twice, and an organization
-    of another client.
+    `organizations` and `services` are written whole. An empty key is made from the name; the address is
+    brought into its normal form. Problems: 400 for an address with a query, a fragment or a user name, a key
+    or name that is taken, a row given twice, and an organization of another client.
     """
 
     queryset = MobileServer.objects.select_related("client", "state").order_by("priority")
