@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+from accounts.scope import is_limited
 from backoffice.visibility import visible
 from organizations.models import Organization
 from routing.landscape import Landscape
@@ -59,7 +60,7 @@ def figures(request: HttpRequest) -> list[dict[str, Any]]:
             + query,
         }
         for right, label, objects, query in counted
-        if user.has_perm(right)
+        if user.has_perm(right) and not (label == "Clients" and is_limited(user))
     ]
 
 

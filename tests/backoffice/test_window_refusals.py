@@ -593,6 +593,27 @@ def test_an_import_with_one_bad_row_imports_nothing_and_names_the_row(client):
     assert not Terminal.objects.exists()
 
 
+def test_a_store_operator_imports_into_his_stores_only(client):
+    tree = make_tree(ACME=None, OSLO="ACME", ROME="ACME")
+    make_terminal("ROME-1", tree["ROME"])
+    operator = make_user("operator", role=STORE_OPERATOR, is_staff=True)
+    operator.organizations.add(tree["OSLO"])
+    client.force_login(operator)
+
+    foreign, _ = import_csv(client, Terminal, "search_key,name,organization,is_active\nT-1,One,ROME,true\n")
+    taken, _ = import_csv(client, Terminal, "search_key,name,organization,is_active\nROME-1,One,OSLO,true\n")
+    import_csv(client, Terminal, "search_key,name,organization,is_active\nOSLO-1,One,OSLO,true\n")
+
+    reasons = [str(page.context["result"].invalid_rows[0].error) for page in (foreign, taken)]
+    assert "There is no organization" in reasons[0]
+    assert "already exists" in reasons[1]
+    assert dict(Terminal.objects.values_list("search_key", "organization__code")) == {
+        "OSLO-1": "OSLO",
+        "ROME-1": "ROME",
+    }
+    assert client.get(address(Organization, "import")).status_code == 403
+
+
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "\x00", "search_key\n", "search_key,extra\nT-1,2\n"])
 def test_a_file_that_holds_no_such_rows_is_refused(client, text):
     _, confirmed = import_csv(client, Terminal, text)

@@ -104,6 +104,21 @@ def test_the_dashboard_counts_and_names_what_needs_a_hand(client, administrator)
     assert page.context["is_multi_server"] is True
 
 
+def test_the_dashboard_of_a_store_operator_counts_what_he_sees(client):
+    tree = make_world()
+    make_operator(client, tree["OSLO"])
+
+    page = client.get(reverse("admin:index"))
+
+    assert {figure["label"]: figure["number"] for figure in page.context["figures"]} == {
+        "Stores": 1,
+        "Mobile servers": 2,
+        "Mobile services": 1,
+        "POS terminals": 1,
+    }
+    assert [terminal.search_key for terminal in page.context["not_activated"]["shown"]] == ["OSLO-1"]
+
+
 def rows_of(page):
     return [str(row) for row in page.context["cl"].result_list]
 
