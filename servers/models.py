@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
@@ -17,6 +17,7 @@ from servers.address import normal_url
 from services.models import MobileService
 
 KEY_LENGTH = 32
+HIGHEST_PRIORITY = 999_999
 KEY_VALIDATOR = RegexValidator(r"^[A-Za-z0-9_-]+\Z", "Use letters, digits, '_' and '-'.", "invalid_key")
 
 
@@ -68,6 +69,7 @@ class MobileServer(models.Model):
     )
     priority = models.PositiveIntegerField(
         default=10,
+        validators=[MaxValueValidator(HIGHEST_PRIORITY)],
         help_text="Servers that provide the same service are tried in increasing order of this number.",
     )
     all_organizations = models.BooleanField(

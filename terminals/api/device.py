@@ -13,9 +13,9 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
-from rest_framework.views import APIView
 
 from backoffice.addresses import client_address
+from backoffice.api.views import ApiView
 from terminals.activation import activate
 from terminals.authentication import IsTerminal, TerminalAuthentication
 from terminals.tokens import TokenState, revoke_terminal, roll_token
@@ -40,7 +40,7 @@ class RolledToken(serializers.Serializer[Any]):
     token = serializers.CharField(help_text="Shown this once; the old one ends when this one is first used.")
 
 
-class TerminalActivationView(APIView):
+class TerminalActivationView(ApiView):
     """Trade a one-time activation code for the terminal's token.
 
     Request: `{"terminal": str, "code": str, "software": str}`. Answer 201: `{"token": str,
@@ -75,7 +75,7 @@ class TerminalActivationView(APIView):
         return Response(answer, status=HTTP_201_CREATED)
 
 
-class TerminalTokenView(APIView):
+class TerminalTokenView(ApiView):
     """Roll the calling terminal's token: the old one stays valid until the new one is first used,
     at most 10 minutes."""
 
@@ -89,7 +89,7 @@ class TerminalTokenView(APIView):
         return Response({"token": roll_token(state.terminal_id, timezone.now()).text}, status=HTTP_201_CREATED)
 
 
-class TerminalRevocationView(APIView):
+class TerminalRevocationView(ApiView):
     """End every token of the calling terminal, for example before it is taken out of service."""
 
     authentication_classes = (TerminalAuthentication,)

@@ -83,6 +83,7 @@ class TestSaveServer:
             ({"server_type": ""}, "server_type"),
             ({"defined_services": "some"}, "defined_services"),
             ({"priority": -1}, "priority"),
+            ({"priority": 1_000_000}, "priority"),
             ({"priority": "high"}, "priority"),
         ],
     )
