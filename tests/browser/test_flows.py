@@ -23,7 +23,7 @@ def windows(request, open_windows):
 def choose(page, field, text):
     """Pick from a search-as-you-type select, by what a person types."""
     page.locator(f"#{field} + .select2-container").click()
-    page.locator(".select2-search__field").fill(text)
+    page.locator(".select2-search__field").press_sequentially(text)
     page.locator(".select2-results__option", has_text=text).first.click()
 
 
