@@ -373,4 +373,4 @@ class CsvWindow(ImportExportMixin, Window):  # type: ignore[misc]
 
 def organization_input(site: Any, field: Any) -> forms.Widget:
     """Return the search-as-you-type select of the organization that `field` refers to."""
-    return AutocompleteSelect(field, site, attrs={"class": "unfold-admin-autocomplete admin-autocomplete"})
+    return AutocompleteSelect(field, site)
