@@ -5,8 +5,10 @@ original enforces in its client are minimums here; a value outside them is refus
 where one is found anyway the default holds (N11).
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 
 class Kind(StrEnum):
@@ -17,6 +19,17 @@ class Kind(StrEnum):
 class Scope(StrEnum):
     SYSTEM = "system"
     ORGANIZATION = "organization"
+
+
+class Origin(StrEnum):
+    """Where an effective value comes from when no organization sets it."""
+
+    SYSTEM = "system"
+    DEFAULT = "default"
+
+
+# What names an organization: its code in the landscape, its row id in the database.
+Place = TypeVar("Place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +75,26 @@ class Definition:
             return "Y" if value else "N"
         return str(value)
 
-    def is_valid(self, text: str) -> bool:
-        try:
-            self.parse(text)
-        except ValueError:
-            return False
-        return True
+    def decide(
+        self, texts: Mapping[tuple[str, Place | None], str], nearest_first: Iterable[Place]
+    ) -> tuple[int | bool, Place | Origin]:
+        """Return the effective value and the place it comes from.
 
-    def value_or_default(self, text: str) -> int | bool:
-        """Return the value that `text` spells, or the default when it spells none (N11)."""
-        try:
-            return self.parse(text)
-        except ValueError:
-            return self.default
+        `texts` holds what was set by key and place (None: for the whole system), `nearest_first` the
+        active organizations from the asking one up. The nearest that sets the preference decides,
+        then the system, then the default; the default also holds where the deciding text is out of
+        bounds or spells nothing (N11).
+        """
+        places: list[Place | None] = [*nearest_first] if self.scope is Scope.ORGANIZATION else []
+        for place in [*places, None]:
+            text = texts.get((self.key, place))
+            if text is None:
+                continue
+            try:
+                return self.parse(text), Origin.SYSTEM if place is None else place
+            except ValueError:
+                break
+        return self.default, Origin.DEFAULT
 
     @property
     def unit_name(self) -> str:

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from preferences.registry import DEFINITIONS
 from routing.landscape import BROADCAST, FAILOVER, PING, Landscape, OrganizationCode, Server, Service
+from servers.address import origin_of
 
 FORMAT = 1
 OFFLINE = "offline"
@@ -109,12 +109,6 @@ def status(landscape: Landscape, organization: OrganizationCode, states: Mapping
         "format": FORMAT,
         "servers": [{"key": key, "status": state.status, "since": utc_text(state.since)} for key, state in known],
     }
-
-
-def origin_of(url: str) -> str:
-    """Return the origin of a server's address, as a browser sends it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def current_server(landscape: Landscape, organization: OrganizationCode, origin: str) -> str:

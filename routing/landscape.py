@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from preferences.registry import BY_KEY, Definition, Scope
+from preferences.registry import BY_KEY
 
 FAILOVER, BROADCAST, PING = "failover", "broadcast", "ping"
 ONLY, ALL_EXCLUDING = "only", "all_excluding"
@@ -94,9 +94,6 @@ class Effective:
     source: str
 
 
-SYSTEM, DEFAULT = "system", "default"
-
-
 def covers(assigned: str, service: str) -> bool:
     """Tell whether a row naming `assigned` covers `service`: itself and what lies below it.
 
@@ -105,14 +102,6 @@ def covers(assigned: str, service: str) -> bool:
     Source: design, section 4.
     """
     return service == assigned or (service.startswith(assigned) and service[len(assigned) :].startswith(CONTINUATIONS))
-
-
-def _effective(definition: Definition, text: str, source: str) -> Effective:
-    """Return the value that `text` spells, or the default, which then is where the value comes from."""
-    try:
-        return Effective(definition.parse(text), source)
-    except ValueError:
-        return Effective(definition.default, DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -192,16 +181,9 @@ class Landscape:
         default. Values of inactive organizations count for nothing. A value that is out of bounds
         or spells none falls back to the default (N11). KeyError for an unknown key.
         """
-        definition = BY_KEY[key]
-        if organization is not None and definition.scope is Scope.ORGANIZATION:
-            for code in self.lineage(organization):
-                text = self.preferences.get((key, code))
-                if text is not None and self.organizations[code].is_active:
-                    return _effective(definition, text, code)
-        text = self.preferences.get((key, None))
-        if text is not None:
-            return _effective(definition, text, SYSTEM)
-        return Effective(definition.default, DEFAULT)
+        lineage = self.lineage(organization) if organization is not None else ()
+        active = (code for code in lineage if self.organizations[code].is_active)
+        return Effective(*BY_KEY[key].decide(self.preferences, active))
 
     @property
     def is_multi_server_enabled(self) -> bool:

@@ -16,6 +16,7 @@ from routing import document, revision
 from routing.document import Document, ServerState
 from routing.landscape import Landscape, OrganizationCode
 from routing.load import load
+from servers.address import origin_of
 from servers.models import ServerState as ServerStateRow
 from terminals.reports import ReportCollector
 from terminals.tokens import TokenState, load_token_states
@@ -44,7 +45,7 @@ class Snapshot:
     @cached_property
     def allowed_origins(self) -> frozenset[str]:
         """The origins that may call the terminal doors from a browser."""
-        servers = {document.origin_of(server.url) for server in self.landscape.servers.values() if server.is_active}
+        servers = {origin_of(server.url) for server in self.landscape.servers.values() if server.is_active}
         return frozenset(servers | {origin.rstrip("/").lower() for origin in settings.BOOSTER_ALLOWED_ORIGINS})
 
     def token(self, credential: Credential) -> TokenState | None:

@@ -2,8 +2,7 @@ import pytest
 
 from accounts.scope import STORE_OPERATOR
 from preferences.models import PreferenceValue
-from preferences.registry import DEFINITIONS
-from routing.landscape import SYSTEM
+from preferences.registry import DEFINITIONS, Origin
 from routing.load import load_landscape
 from tests.backoffice.api import as_user, outcome, pointers
 from tests.factories import make_tree, make_user
@@ -140,8 +139,8 @@ def test_effective_values_are_those_of_the_landscape(tree):
     assert found == {
         definition.key: (
             definition.spell((held := landscape.preference(definition.key, "OSLO")).value),
-            held.source if held.source in (SYSTEM, "default") else "organization",
-            None if held.source in (SYSTEM, "default") else held.source,
+            held.source if held.source in (Origin.SYSTEM, "default") else "organization",
+            None if held.source in (Origin.SYSTEM, "default") else held.source,
         )
         for definition in DEFINITIONS
     }
