@@ -1,43 +1,56 @@
-"""A chain of 10,000 organizations with 1,000 servers and 200 services stays quick."""
-
-import time
+"""What a chain a hundred times larger costs: nothing more per document, and no more per row to prepare."""
 
 import pytest
 
-from bench.configurations import fill
 from routing import document
-from routing.load import load_landscape
+from routing.landscape import Service
+from tests.effort import calls_of
+from tests.routing.makers import make_landscape, make_server
+
+SMALL, LARGE = 100, 10_000
 
 
-@pytest.fixture
-def ticking():
-    """Return a function that tells the seconds since it was last called."""
-    last = [time.perf_counter()]
+def make_chain(size):
+    """Make a chain of `size` organizations, a tenth as many servers, and 200 services."""
+    regions = [f"R{number}" for number in range(size // 50)]
+    stores = {f"S{number}": regions[number % len(regions)] for number in range(size - len(regions) - 1)}
+    names = [f"org.example.area{number % 20}.Service{number}" for number in range(200)]
+    servers = [
+        make_server(f"box{number}", priority=5, organizations={f"S{number}"}, services=set(names[:9]))
+        for number in range(size // 10)
+    ]
+    return make_landscape(
+        organizations={"ACME": None, **dict.fromkeys(regions, "ACME"), **stores},
+        servers=[make_server("main", priority=10), *servers],
+        services=[Service(name) for name in names],
+    )
 
-    def tick():
-        last.append(time.perf_counter())
-        return last[-1] - last[-2]
 
-    return tick
+@pytest.fixture(scope="module")
+def chains():
+    return {size: make_chain(size) for size in (SMALL, LARGE)}
 
 
-@pytest.mark.django_db
-def test_a_large_chain_loads_in_seconds_and_compiles_in_milliseconds(ticking):
-    fill(organizations=10_000, servers=1_000, services=200)
-    ticking()
+def test_a_further_document_costs_the_same_in_a_chain_a_hundred_times_larger(chains):
+    for chain in chains.values():
+        document.configuration(chain, "S3", ())
 
-    landscape = load_landscape()
-    load_s = ticking()
-    store = landscape.servers["server0500"].organizations[0].target
-    document.configuration(landscape, store, ())
-    first_s = ticking()
-    written = document.configuration(landscape, store, ())
-    next_s = ticking()
-    moved = landscape.with_parent(store, "R0" if landscape.organizations[store].parent != "R0" else "R1")
-    rerouted = landscape.changed_stores(moved)
-    move_s = ticking()
+    calls = {size: calls_of(document.configuration, chain, "S7", ()) for size, chain in chains.items()}
 
-    assert len(landscape.organizations) == 9_991
-    assert [server["key"] for server in written["servers"]] == ["server0500", "server0000"]
-    assert rerouted == ()
-    assert (load_s < 5, first_s < 0.5, next_s < 0.05, move_s < 5) == (True, True, True, True)
+    assert calls[LARGE] <= 1.1 * calls[SMALL]
+
+
+def test_the_first_document_costs_at_most_in_proportion_to_the_chain():
+    calls = {size: calls_of(document.configuration, make_chain(size), "S3", ()) for size in (SMALL, LARGE)}
+
+    assert calls[LARGE] <= LARGE / SMALL * calls[SMALL]
+
+
+def test_previewing_a_move_costs_at_most_in_proportion_to_the_chain(chains):
+    def preview(chain):
+        return chain.changed_stores(chain.with_parent("S7", "R1"))
+
+    calls = {size: calls_of(preview, chain) for size, chain in chains.items()}
+
+    assert preview(chains[LARGE]) == ()
+    assert calls[LARGE] <= 1.5 * LARGE / SMALL * calls[SMALL]
