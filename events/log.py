@@ -46,7 +46,8 @@ def record(
         cause=cause,
         data=data,
     )
-    logger.info(kind, object_type=object_type, object_key=object_key, actor=event.actor_name, cause=cause, **data)
+    told = {"object_type": object_type, "object_key": object_key, "actor": event.actor_name, "cause": cause}
+    logger.info(kind, **{name: value for name, value in told.items() if value}, **data)
     return event
 
 
