@@ -1,10 +1,14 @@
 """The ASGI application that granian serves: the edge for terminals, Django for the rest."""
 
 import os
+import warnings
 
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backoffice.settings")
+
+# WhiteNoise hands static files over as plain files; Django reads those in a thread and warns each time.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 django = get_asgi_application()
 
