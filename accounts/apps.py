@@ -8,12 +8,18 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.roles import make_roles
-        from accounts.scope import refuse_while_somebody_is_limited_to, visible_events, visible_organizations
-        from backoffice.visibility import register
+        from accounts.scope import (
+            is_limited,
+            refuse_while_somebody_is_limited_to,
+            visible_events,
+            visible_organizations,
+        )
+        from backoffice.visibility import limits, register
         from events.models import Event
         from organizations.models import Organization
 
         post_migrate.connect(make_roles, dispatch_uid="accounts.roles.make_roles")
         pre_delete.connect(refuse_while_somebody_is_limited_to, sender=Organization)
+        limits.append(is_limited)
         register(Organization, visible_organizations)
         register(Event, visible_events)

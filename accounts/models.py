@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
 from backoffice.credentials import DIGEST_LENGTH, ID_LENGTH
+
+# Modules and services belong to no organization: a change re-routes the tills of all.
+CHANGES_WHAT_ALL_SHARE = frozenset(
+    f"services.{action}_{model}" for action in ("add", "change", "delete") for model in ("module", "mobileservice")
+)
 
 
 class User(AbstractUser):
@@ -29,6 +34,12 @@ class User(AbstractUser):
         permissions = [
             ("see_all_organizations", "Sees every organization unless limited to some"),
         ]
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        """Tell whether the user has a right; who is limited to some organizations changes nothing all share."""
+        if not super().has_perm(perm, obj):
+            return False
+        return perm not in CHANGES_WHAT_ALL_SHARE or self.is_superuser or not self.organizations.exists()
 
 
 class UserTokenQuerySet(models.QuerySet["UserToken"]):

@@ -13,6 +13,8 @@ from django.db.models import Model, QuerySet
 
 Rule = Callable[[Any], QuerySet[Any]]
 _rules: dict[type[Model], Rule] = {}
+# The room of people says here who sees only a part of the organization tree.
+limits: list[Callable[[Any], bool]] = []
 
 
 def register(model: type[Model], rule: Rule) -> None:
@@ -24,3 +26,8 @@ def visible(model: type[Model], user: Any) -> QuerySet[Any]:
     """Return the objects of `model` that `user` may see: all of them where no rule limits that."""
     rule = _rules.get(model)
     return rule(user) if rule else model._default_manager.all()
+
+
+def is_limited(user: Any) -> bool:
+    """Tell whether `user` sees, and so administers, only a part of the organization tree."""
+    return any(limit(user) for limit in limits)

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 
 from backoffice.look import CsvWindow, OrganizationFilter, action
+from backoffice.visibility import is_limited
 from organizations.models import Organization
 from organizations.rows import OrganizationRows
 from organizations.tree import create_organization, delete_organization, update_organization
@@ -32,8 +33,8 @@ class OrganizationWindow(TreePage, CsvWindow):
     def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> tuple[str, ...]:
         if obj is None:
             return ()
-        # A store operator may rename and deactivate; the code is what other systems know it by.
-        code = () if self.has_add_permission(request) else ("code",)
+        # Who has only a part of the tree may rename and deactivate; the code is what other systems know it by.
+        code = () if self.may_reshape(request) else ("code",)
         return (*code, "kind", "parent")
 
     def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
@@ -53,9 +54,11 @@ class OrganizationWindow(TreePage, CsvWindow):
         for organization in queryset.order_by("-level"):
             delete_organization(organization.pk)
 
-    def has_move_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Moving re-routes terminals: only for those who build the tree."""
-        return bool(self.has_add_permission(request) and self.has_change_permission(request))
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if "parent" in form.base_fields and is_limited(request.user):
+            form.base_fields["parent"].required = True  # without one it would be a client of its own
+        return form
 
     @action(description="Tree", icon="account_tree", permissions=["view"])
     def open_tree(self, request: HttpRequest) -> HttpResponse:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from django.core.exceptions import ValidationError
 
 from backoffice.csv_rows import Flag, Named, Rows, column
+from backoffice.visibility import is_limited
 from organizations.models import Organization
 from organizations.tree import create_organization, move_organization, update_organization
 
@@ -25,6 +26,8 @@ class OrganizationRows(Rows):
         return queryset.select_related("parent")
 
     def write(self, instance: Organization, is_create: bool, row: Any) -> None:
+        if is_create and instance.parent_id is None and is_limited(self.user):
+            raise ValidationError("Only whoever administers the whole tree adds clients.")
         if is_create:
             made = create_organization(
                 code=instance.code,
@@ -39,5 +42,7 @@ class OrganizationRows(Rows):
         if instance.kind != before.kind:
             raise ValidationError(f"{instance.code} is a {before.kind}; the kind cannot be changed.")
         if instance.parent_id != before.parent_id:
+            if is_limited(self.user):
+                raise ValidationError("Only whoever administers the whole tree changes parents.")
             move_organization(instance.pk, instance.parent_id)
         update_organization(instance.pk, name=instance.name, is_active=instance.is_active)

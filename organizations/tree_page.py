@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from backoffice.look import REFUSALS, Window, organization_input, refusal_errors
-from backoffice.visibility import visible
+from backoffice.visibility import is_limited, visible
 from organizations.models import Organization, OrganizationKind
 from organizations.tree import move_organization, update_organization
 
@@ -46,6 +46,13 @@ class MoveForm(forms.Form):
 
 class TreePage(Window):
     """The views of the tree page, for the organizations' window."""
+
+    def has_move_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Moving re-routes terminals: only for those who build the whole tree."""
+        return bool(self.may_reshape(request) and self.has_change_permission(request))
+
+    def may_reshape(self, request: HttpRequest) -> bool:
+        return bool(self.has_add_permission(request)) and not is_limited(request.user)
 
     def _nodes(self, request: HttpRequest) -> Any:
         return visible(Organization, request.user).annotate(child_count=Count("children")).order_by("name", "code")
@@ -94,10 +101,10 @@ class TreePage(Window):
             context |= {
                 "may_change": self.has_change_permission(request, at),
                 "may_add": self.has_add_permission(request) and at.kind != OrganizationKind.STORE,
-                "may_move": self.has_add_permission(request) and at.kind != OrganizationKind.CLIENT,
+                "may_move": self.has_move_permission(request) and at.kind != OrganizationKind.CLIENT,
                 "may_delete": self.has_delete_permission(request, at),
             }
-        context["may_add_client"] = self.has_add_permission(request)
+        context["may_add_client"] = self.has_add_permission(request) and not is_limited(request.user)
         return self.render_page(request, "organizations/tree.html", "Organization tree", **context)
 
     def children_view(self, request: HttpRequest, object_id: int) -> HttpResponse:

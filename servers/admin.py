@@ -15,6 +15,7 @@ from organizations.models import Organization
 from servers.definition import Assignment, key_from_name, save_server
 from servers.models import MobileServer, OrganizationByServer, ServiceByServer
 from servers.rows import ServerRows
+from servers.scope import may_change_server
 
 
 class OrganizationsTab(Tab):
@@ -79,6 +80,16 @@ class MobileServerWindow(CsvWindow):
     @display(description="Provides", ordering="all_services")
     def provides(self, server: MobileServer) -> str:
         return "All services" if server.all_services else server.get_defined_services_display()
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, obj, super().has_change_permission(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, obj, super().has_delete_permission(request, obj))
+
+    @staticmethod
+    def _may(request: HttpRequest, server: MobileServer | None, allowed: bool) -> bool:
+        return allowed and (server is None or may_change_server(request.user, server))
 
     def save_model(self, request: HttpRequest, obj: MobileServer, form: Any, change: bool) -> None:
         """Nothing yet: `save_related` saves the server and its tabs as one change."""

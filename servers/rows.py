@@ -6,6 +6,7 @@ marks an inactive row.
 
 from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from import_export.fields import Field
 
 from backoffice.csv_rows import Flag, Named, Rows, Whole, column, named
@@ -13,6 +14,7 @@ from backoffice.visibility import visible
 from organizations.models import Organization
 from servers.definition import Assignment, save_server
 from servers.models import MobileServer
+from servers.scope import may_change_server
 from services.models import MobileService
 
 INACTIVE = "!"
@@ -89,6 +91,8 @@ class ServerRows(Rows):
         return tabs_stay and super().skip_row(instance, original, row, import_validation_errors)
 
     def write(self, instance: MobileServer, is_create: bool, row: Any) -> None:
+        if not is_create and not may_change_server(self.user, instance):
+            raise ValidationError("Only whoever administers the server's whole client changes the server.")
         save_server(
             instance,
             organizations=self._assignments(row, "organizations", Organization, "code"),

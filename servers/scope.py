@@ -8,6 +8,14 @@ from accounts.scope import is_limited, visible_organizations
 from servers.models import MobileServer, OrganizationByServer
 
 
+def may_change_server(user: User | AnonymousUser, server: MobileServer) -> bool:
+    """Tell whether `user` sees the whole client that a stored server belongs to.
+
+    Whoever sees less may look at the server, but a change would reach tills he does not administer.
+    """
+    return MobileServer.objects.filter(pk=server.pk, client__in=visible_organizations(user).order_by()).exists()
+
+
 def visible_servers(user: User | AnonymousUser) -> QuerySet[MobileServer]:
     """Return the servers that serve any organization `user` may see.
 

@@ -18,6 +18,8 @@ class OrganizationSerializer(StrictModelSerializer):
 
     def create(self, validated_data: dict[str, Any]) -> Organization:
         parent = validated_data.pop("parent", None)
+        if parent is None and self.is_caller_limited:
+            raise Forbidden("Only whoever administers the whole tree adds clients.")
         return create_organization(parent_id=parent.pk if parent else None, **validated_data)
 
     def update(self, instance: Organization, validated_data: dict[str, Any]) -> Organization:

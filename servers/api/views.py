@@ -9,6 +9,7 @@ from backoffice.api.views import Collection, by_code_point
 from backoffice.refusals import Forbidden
 from servers.api.serializers import ServerSerializer
 from servers.models import MobileServer, OrganizationByServer, ServerType, ServiceByServer
+from servers.scope import may_change_server
 
 
 class ServerCollection(Collection):
@@ -56,6 +57,6 @@ class ServerCollection(Collection):
     def find_to_change(self) -> Any:
         """Refuse those who do not see the whole client: tabs are written whole, so they would drop rows unseen."""
         server = super().find_to_change()
-        if not visible_organizations(self.request.user).filter(pk=server.client_id).exists():
+        if not may_change_server(self.caller, server):
             raise Forbidden("Only whoever administers the server's whole client changes the server.")
         return server
