@@ -15,6 +15,7 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
+from backoffice.credentials import without_secrets
 from backoffice.secret_files import read_or_create_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -118,7 +119,7 @@ MIDDLEWARE = [
     "backoffice.slashes.SlashMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "backoffice.request_log.RequestLogMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
@@ -317,6 +318,7 @@ _before_rendering: list[Any] = [
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
+    without_secrets,
 ]
 LOGGING = {
     "version": 1,
@@ -328,7 +330,10 @@ LOGGING = {
             "processor": (
                 structlog.processors.JSONRenderer()
                 if IS_PRODUCTION
-                else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+                else structlog.dev.ConsoleRenderer(
+                    colors=sys.stderr.isatty(),
+                    exception_formatter=structlog.dev.plain_traceback,  # rich's prints local variables
+                )
             ),
         }
     },
