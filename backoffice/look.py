@@ -83,6 +83,13 @@ text_input = UnfoldAdminTextInputWidget
 class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]
     """Choosing a new password also answers the demand to do so."""
 
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        password = data.get("new_password1")
+        if password and self.user.must_change_password and self.user.check_password(password):
+            self.add_error("new_password1", "This is the password that must be changed: choose another.")
+        return data
+
     def save(self, commit: bool = True) -> Any:
         self.user.must_change_password = False
         return super().save(commit)

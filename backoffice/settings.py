@@ -113,6 +113,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "backoffice.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "backoffice.content_policy.ContentPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "routing.middleware.TerminalDoors",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -260,6 +261,7 @@ STATIC_ROOT.mkdir(exist_ok=True)
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Running from the source tree needs no collectstatic; production serves hashed, compressed files.
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # pages of other origins have business at the terminal doors only
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

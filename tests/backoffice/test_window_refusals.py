@@ -522,6 +522,20 @@ def test_a_password_that_must_be_changed_opens_nothing_else(client):
     assert client.get(address(Terminal, "changelist")).status_code == 200
 
 
+def test_a_password_that_must_be_changed_is_not_changed_to_itself(client):
+    user = make_user("agent", role=STORE_OPERATOR, is_staff=True, must_change_password=True)
+    client.force_login(user)
+    same = "correct-horse-9"
+
+    page = client.post(
+        reverse("admin:password_change"), {"old_password": same, "new_password1": same, "new_password2": same}
+    )
+
+    user.refresh_from_db()
+    assert "choose another" in page.context["form"].errors["new_password1"][0]
+    assert user.must_change_password
+
+
 # --- Import --------------------------------------------------------------------------------------
 
 
