@@ -61,6 +61,9 @@ __all__ = [
     "text_input",
 ]
 
+LARGEST_IMPORT = 4 * 2**20
+MOST_ROWS = 5_000
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -335,11 +338,24 @@ class OrganizationFilter(AutocompleteSelectFilter):  # type: ignore[misc]
         return queryset.filter(**{f"{self.field_path}__in": below})
 
 
+class BoundedImportForm(ImportForm):  # type: ignore[misc]
+    """The file to import, small enough that nobody else waits long for its preview."""
+
+    def clean_import_file(self) -> Any:
+        file = self.cleaned_data["import_file"]
+        if file.size > LARGEST_IMPORT:
+            raise ValidationError(f"A file has at most {LARGEST_IMPORT // 2**20} MiB: split it.")
+        if sum(chunk.count(b"\n") for chunk in file.chunks()) > MOST_ROWS:
+            raise ValidationError(f"A file has at most {MOST_ROWS} rows: split it.")
+        file.seek(0)
+        return file
+
+
 class CsvWindow(ImportExportMixin, Window):  # type: ignore[misc]
     """A window with import, after a preview, and export of a CSV file."""
 
     formats = (CSV,)
-    import_form_class = ImportForm
+    import_form_class = BoundedImportForm
     export_form_class = ExportForm
     skip_admin_log = True
     show_change_form_export = False
@@ -359,7 +375,7 @@ class CsvWindow(ImportExportMixin, Window):  # type: ignore[misc]
     def process_import(self, request: HttpRequest, **kwargs: Any) -> Any:
         try:
             return super().process_import(request, **kwargs)
-        except (OSError, TypeError, ValueError):
+        except (OSError, TypeError, ValueError, LookupError):
             if request.method != "POST":
                 raise
             messages.error(request, "The uploaded file is no longer there: choose it again.")

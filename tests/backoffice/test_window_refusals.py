@@ -644,3 +644,37 @@ def test_an_import_whose_file_is_gone_says_so(client):
     )
 
     assert messages_of(answer) == ["The uploaded file is no longer there: choose it again."]
+
+
+def test_a_confirmation_reaches_no_file_but_uploaded_ones(client, tmp_path, monkeypatch):
+    foreign = tmp_path / "foreign"
+    foreign.write_text("search_key,name,organization,is_active\nT-1,One,OSLO,true\n")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    make_tree(ACME=None, OSLO="ACME")
+
+    client.post(
+        reverse("admin:terminals_terminal_process_import"),
+        {"import_file_name": "foreign", "original_file_name": "x.csv", "format": "0", "resource": ""},
+    )
+
+    assert (foreign.exists(), Terminal.objects.exists()) == (True, False)
+
+
+def test_a_confirmation_of_an_unknown_format_says_so(client):
+    answer = client.post(
+        reverse("admin:terminals_terminal_process_import"),
+        {"import_file_name": "0" * 32, "original_file_name": "x.csv", "format": "7", "resource": ""},
+        follow=True,
+    )
+
+    assert "choose it again" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("a" * (4 * 2**20 + 1), "at most 4 MiB"), ("a\n" * 5001, "at most 5000 rows")]
+)
+def test_a_file_too_large_for_a_preview_is_refused(client, text, reason):
+    page, confirmed = import_csv(client, Terminal, text)
+
+    assert reason in page.context["form"].errors["import_file"][0]
+    assert confirmed is None
