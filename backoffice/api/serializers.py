@@ -17,6 +17,8 @@ from accounts.scope import is_limited, visible_organizations
 from backoffice.api.parsing import is_storable
 from organizations.models import OrganizationKind
 
+MOST_ROWS = 10_000
+
 
 @cache
 def _collection_url(collection: str) -> str:
@@ -54,7 +56,7 @@ class NaturalKeyField(serializers.RelatedField[Any, Any, str]):
 
     def __init__(self, natural_key: str, **options: Any) -> None:
         self.natural_key = natural_key
-        self.looked_up: Mapping[int | str, Any] = {}
+        self.looked_up: Mapping[int | str, Any] | None = None
         super().__init__(**options)
 
     def use_pk_only_optimization(self) -> bool:
@@ -66,7 +68,8 @@ class NaturalKeyField(serializers.RelatedField[Any, Any, str]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, bool) or not isinstance(data, int | str):
             self.fail("invalid", natural_key=self.natural_key)
-        found = (self.looked_up or self.look_up([data])).get(data)
+        looked_up = self.look_up([data]) if self.looked_up is None else self.looked_up
+        found = looked_up.get(data)
         if found is None:
             self.fail("does_not_exist", kind=self.kind_name, given=data)
         return found
@@ -83,8 +86,8 @@ class NaturalKeyField(serializers.RelatedField[Any, Any, str]):
     def look_up(self, given: list[int | str]) -> Mapping[int | str, Any]:
         """Return the objects that ids and natural keys name, in at most two queries however many."""
         queryset = self.objects()
-        keys = [key for key in given if isinstance(key, str) and is_storable(key)]
-        pks = [key for key in given if type(key) is int and 0 < key < 2**63]
+        keys = {key for key in given if isinstance(key, str) and is_storable(key)}
+        pks = {key for key in given if type(key) is int and 0 < key < 2**63}
         found: dict[int | str, Any] = dict(queryset.in_bulk(pks)) if pks else {}
         if keys:
             for instance in queryset.filter(**{f"{self.natural_key}__in": keys}):
@@ -115,6 +118,9 @@ class RowsSerializer(serializers.ListSerializer[Any]):
     """A nested list whose related objects are all looked up at once."""
 
     def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, list) and len(data) > MOST_ROWS:
+            # Before any row is looked at: the errors of a body full of rows take longer than the refusal.
+            raise serializers.ValidationError(f"A list has at most {MOST_ROWS} rows.", "max_length")
         rows = [row for row in data if isinstance(row, Mapping)] if isinstance(data, list) else []
         for name, field in cast(serializers.Serializer[Any], self.child).fields.items():
             if isinstance(field, NaturalKeyField):

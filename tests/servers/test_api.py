@@ -269,3 +269,21 @@ def test_two_clients_may_use_the_same_name(tree):
     answer = as_user().post(URL, BODY | {"name": "Central"})
 
     assert (answer.status_code, answer.json()["key"]) == (201, "central_2")
+
+
+@pytest.mark.parametrize("first", ["nothing", 4711])
+def test_rows_that_name_nothing_cost_one_query_together(tree, first, django_assert_max_num_queries):
+    client = as_user()
+    rows = [{"service": first if isinstance(first, int) else f"{first} {number}"} for number in range(50)]
+
+    with django_assert_max_num_queries(20):
+        answer = client.post(URL, BODY | {"services": rows})
+
+    assert answer.status_code == 400
+    assert pointers(answer)[49] == ("/services/49/service", "does_not_exist")
+
+
+def test_a_list_of_too_many_rows_is_refused_at_once(tree):
+    answer = as_user().post(URL, BODY | {"services": [{}] * 10_001})
+
+    assert pointers(answer) == [("/services", "max_length")]
