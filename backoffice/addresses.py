@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -25,7 +25,10 @@ def origin_address(peer: str, forwarded_for: str, trusted_proxies: Sequence[str]
     chain = [part.strip() for part in forwarded_for.split(",") if part.strip()]
     while chain:
         try:
-            trusted = any(ip_address(address) in network for network in networks)
+            present = ip_address(address)
+            # A socket for both protocols names an IPv4 peer this way.
+            present = getattr(present, "ipv4_mapped", None) or present
+            trusted = any(present in network for network in networks)
             ip_address(chain[-1])
         except ValueError:
             break
@@ -35,10 +38,26 @@ def origin_address(peer: str, forwarded_for: str, trusted_proxies: Sequence[str]
     return address
 
 
+def counted_as(address: str) -> str:
+    """Return the address that limits count for `address`: an IPv6 caller has 2**64, the first stands for all."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ip_network((int(parsed), 64), strict=False).network_address)
+
+
 def client_address(request: HttpRequest) -> str:
-    """Return the caller's address of a Django request (also what django-axes counts by)."""
+    """Return the caller's address of a Django request."""
     return origin_address(
         request.META.get("REMOTE_ADDR") or "",
         request.META.get("HTTP_X_FORWARDED_FOR", ""),
         settings.BOOSTER_TRUSTED_PROXIES,
     )
+
+
+def counted_address(request: HttpRequest) -> str:
+    """Return what limits count a Django request for (django-axes asks here)."""
+    return counted_as(client_address(request))

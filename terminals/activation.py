@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import segno
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
+from backoffice.addresses import counted_as
 from backoffice.credentials import digest
 from backoffice.refusals import Conflict, FieldError, Gone, Invalid, TooManyAttempts, Unauthenticated
 from events.log import record
@@ -31,6 +32,7 @@ SHORTEST_VALIDITY, LONGEST_VALIDITY = timedelta(minutes=1), timedelta(days=30)
 LIMIT_WINDOW = timedelta(minutes=15)
 WRONG_CODES_PER_TERMINAL = 10
 WRONG_CODES_PER_ADDRESS = 100
+ACTIVATION_TERMINAL_LOCK, ACTIVATION_ADDRESS_LOCK = 0x0B06, 0x0B07
 
 
 class WrongActivation(Unauthenticated):
@@ -117,9 +119,12 @@ def activate(terminal_key: str, code: str, software: str, *, moment: datetime, a
     address within 15 minutes (successes do not count).
     """
     terminal_key = terminal_key[:40]
-    _check_limits(terminal_key, moment, address)
+    source = counted_as(address)[:45]
+    _check_limits(terminal_key, moment, source)  # and again in turn: whoever is over the limit need not wait for it
     presented = digest(normal_code(code))
     with transaction.atomic():
+        _take_turns(terminal_key, source)
+        _check_limits(terminal_key, moment, source)
         terminal = (
             Terminal.objects.select_for_update(of=("self",))
             .select_related("organization")
@@ -129,16 +134,16 @@ def activate(terminal_key: str, code: str, software: str, *, moment: datetime, a
         found = _find_code(terminal, presented) if terminal else None
         if terminal is not None and found is not None:
             return _trade(terminal, found, software, moment)
+        FailedActivation.objects.create(at=moment, terminal_key=terminal_key, address=source)
+        record(
+            "activation-refused",
+            moment=moment,
+            object_type="terminal",
+            object_key=terminal_key,
+            cause="unknown terminal or wrong code",
+            address=address,
+        )
     # Outside the transaction: a refused attempt must be counted, not rolled back.
-    FailedActivation.objects.create(at=moment, terminal_key=terminal_key, address=address[:45])
-    record(
-        "activation-refused",
-        moment=moment,
-        object_type="terminal",
-        object_key=terminal_key,
-        cause="unknown terminal or wrong code",
-        address=address,
-    )
     raise WrongActivation("There is no such terminal, or the activation code is wrong.")
 
 
@@ -175,11 +180,24 @@ def _trade(terminal: Terminal, code: ActivationCode, software: str, moment: date
     return Activated(token=credential.text, terminal=terminal.search_key, organization=terminal.organization.code)
 
 
-def _check_limits(terminal_key: str, moment: datetime, address: str) -> None:
+def _take_turns(terminal_key: str, source: str) -> None:
+    """Let one attempt per terminal and per address at a time be checked and counted.
+
+    Attempts sent together would otherwise all be checked before the first of them counts. SQLite has
+    one writer anyway. Always the terminal first, so that two attempts never wait for each other.
+    """
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        for lock, text in ((ACTIVATION_TERMINAL_LOCK, terminal_key), (ACTIVATION_ADDRESS_LOCK, source)):
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (lock, text))
+
+
+def _check_limits(terminal_key: str, moment: datetime, source: str) -> None:
     since = moment - LIMIT_WINDOW
     for condition, limit in (
         ({"terminal_key": terminal_key}, WRONG_CODES_PER_TERMINAL),
-        ({"address": address[:45]}, WRONG_CODES_PER_ADDRESS),
+        ({"address": source}, WRONG_CODES_PER_ADDRESS),
     ):
         failures = FailedActivation.objects.filter(at__gt=since, **condition).order_by("-at")
         times = list(failures.values_list("at", flat=True)[:limit])

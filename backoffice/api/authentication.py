@@ -22,7 +22,7 @@ from rest_framework.request import Request
 
 from accounts.models import User, UserToken
 from accounts.tokens import find_user_token, note_use
-from backoffice.addresses import client_address
+from backoffice.addresses import client_address, counted_as
 from backoffice.credentials import Credential, parse_credential
 from backoffice.refusals import Forbidden, TooManyAttempts, Unauthenticated
 
@@ -66,7 +66,7 @@ def count_failure(address: str, moment: datetime) -> None:
     than locking everybody out.
     """
     window, elapsed = divmod(int(moment.timestamp()), FAILURE_WINDOW_S)
-    key = f"failed-credentials:{address}:{window}"
+    key = f"failed-credentials:{counted_as(address)}:{window}"
     try:
         cache.add(key, 0, timeout=FAILURE_WINDOW_S)
         failures = cache.incr(key)

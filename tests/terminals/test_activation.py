@@ -1,8 +1,10 @@
 """Activation codes as rules: one-time, expiring, limited."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 
 from backoffice.refusals import Invalid, TooManyAttempts
 from events.models import Event
@@ -176,3 +178,37 @@ def test_failed_attempts_are_pruned_once_the_limits_do_not_count_them(terminal):
     pruned = [prune_failed_activations(NOON + timedelta(minutes=minutes)) for minutes in (14, 15)]
 
     assert pruned == [0, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_attempts_sent_together_are_counted_one_by_one():
+    make_terminal("LY-1", make_tree(ACME=None, LYON="ACME")["LYON"])
+    together = 25
+    ready = threading.Barrier(together)
+    outcomes = []
+
+    def guess():
+        ready.wait()
+        try:
+            attempt("LY-1", "wrong")
+        except (WrongActivation, TooManyAttempts) as refusal:
+            outcomes.append(type(refusal).__name__)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=guess) for _ in range(together)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(outcomes) == ["TooManyAttempts"] * 15 + ["WrongActivation"] * 10
+
+
+def test_addresses_of_one_ipv6_network_are_counted_together(terminal):
+    for number in range(100):
+        with pytest.raises(WrongActivation):
+            attempt(f"NO-{number}", "wrong", address=f"2001:db8::{number:x}")
+
+    with pytest.raises(TooManyAttempts):
+        attempt("LY-1", "wrong", address="2001:db8::ffff")
