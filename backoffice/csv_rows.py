@@ -17,6 +17,8 @@ from import_export import fields, resources, widgets
 from backoffice.refusals import Invalid, Refusal
 from backoffice.visibility import visible
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+TEXT_MARK = "'"
 TRUE, FALSE = {"true", "yes", "y", "1"}, {"false", "no", "n", "0"}
 
 
@@ -93,12 +95,31 @@ class Rows(resources.ModelResource):  # type: ignore[misc]
         if unknown:
             raise Invalid(f"Unknown columns: {', '.join(map(str, unknown))}. Known are {', '.join(sorted(known))}.")
 
+    def export_field(self, field: Any, instance: Any, **kwargs: Any) -> Any:
+        return as_text_cell(super().export_field(field, instance, **kwargs))
+
+    def before_import_row(self, row: Any, **kwargs: Any) -> None:
+        for name, value in row.items():
+            row[name] = from_text_cell(value)
+
     def save_instance(self, instance: Any, is_create: bool, row: Any, **kwargs: Any) -> None:
         with _refusals_as_row_errors():
             self.write(instance, is_create, row)
 
     def write(self, instance: Any, is_create: bool, row: Any) -> None:
         raise NotImplementedError
+
+
+def as_text_cell(value: Any) -> Any:
+    """Mark a text that a spreadsheet would compute, or that starts with the mark itself, as a text."""
+    is_risky = isinstance(value, str) and value.startswith((*FORMULA_STARTS, TEXT_MARK))
+    return TEXT_MARK + value if is_risky else value
+
+
+def from_text_cell(value: Any) -> Any:
+    """Return what `as_text_cell` was given."""
+    is_marked = isinstance(value, str) and value.startswith(TEXT_MARK)
+    return value[1:] if is_marked and value[1:].startswith((*FORMULA_STARTS, TEXT_MARK)) else value
 
 
 def column(name: str, widget: widgets.Widget | None = None) -> fields.Field:

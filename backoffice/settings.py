@@ -399,7 +399,6 @@ UNFOLD: dict[str, Any] = {
     },
 }
 
-IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
 # Between preview and confirmation the file must be found by whichever process answers.
 IMPORT_EXPORT_TMP_STORAGE_CLASS = (
     "import_export.tmp_storages.CacheStorage" if REDIS_URL else "backoffice.pending_imports.PendingImport"

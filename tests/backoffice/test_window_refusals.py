@@ -678,3 +678,18 @@ def test_a_file_too_large_for_a_preview_is_refused(client, text, reason):
 
     assert reason in page.context["form"].errors["import_file"][0]
     assert confirmed is None
+
+
+def test_an_export_holds_no_formula_and_reads_back_as_it_was(client):
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "'=1", "'quoted'", "plain"]
+    tree = make_tree(ACME=None, OSLO="ACME")
+    for number, name in enumerate(names):
+        Terminal.objects.create(search_key=f"T-{number}", name=name, organization=tree["OSLO"])
+
+    exported = client.post(address(Terminal, "export"), {"format": "0", "resource": ""}).content.decode()
+    Terminal.objects.update(name="lost")
+    import_csv(client, Terminal, exported)
+
+    cells = [line.split(",")[1] for line in exported.splitlines()[1:]]
+    assert cells == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "''=1", "''quoted'", "plain"]
+    assert list(Terminal.objects.order_by("search_key").values_list("name", flat=True)) == names
