@@ -12,9 +12,10 @@ from typing import Any, ClassVar, TypeVar
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect, RelatedFieldWidgetWrapper
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied, SuspiciousOperation, ValidationError
 from django.db import transaction
 from django.db.models import Field, Model, ProtectedError, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -126,6 +127,11 @@ def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     return answer
 
 
+def is_id(text: str) -> bool:
+    """Tell whether `text` can be the id of an object."""
+    return text.isascii() and text.isdecimal() and int(text[:20]) < 2**63
+
+
 def refusal_errors(refusal: Exception) -> Iterable[tuple[str, str]]:
     """Yield field name (empty for the whole form) and message of each thing a rule refuses."""
     if isinstance(refusal, ValidationError):
@@ -220,7 +226,21 @@ class Window(_Limited, ModelAdmin):  # type: ignore[misc]
             self.window_url("change", unquote(object_id)),
         )
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what the address of an empty form fills in; a relation only by an id."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        relations = {field.name for field in self.model._meta.get_fields() if field.is_relation}
+        return {
+            name: value
+            for name, value in initial.items()
+            if name not in relations or all(is_id(text) for text in (value if isinstance(value, list) else [value]))
+        }
+
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        if not all(is_id(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            raise SuspiciousOperation("What is selected is not an id.")
+        if any("\0" in text for texts in request.GET.lists() for text in texts[1]):
+            raise SuspiciousOperation("Nothing is filtered by a text that no column can hold.")
         return self._refused_as_message(
             request, partial(super().changelist_view, request, extra_context), request.get_full_path()
         )

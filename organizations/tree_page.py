@@ -14,7 +14,7 @@ from django.db.models import Count, Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from backoffice.look import REFUSALS, Window, organization_input, refusal_errors
+from backoffice.look import REFUSALS, Window, is_id, organization_input, refusal_errors
 from backoffice.visibility import is_limited, visible
 from organizations.models import Organization, OrganizationKind
 from organizations.tree import move_organization, update_organization
@@ -110,10 +110,7 @@ class TreePage(Window):
     def children_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """Answer with the list items of one organization's children, for the page to put in place."""
         parent = self._organization(request, str(object_id))
-        try:
-            offset = max(0, int(request.GET.get("offset", 0)))
-        except ValueError:
-            offset = 0
+        offset = int(text) if is_id(text := request.GET.get("offset", "0")) else 0
         branches, next_offset = self._children(request, parent, offset)
         return TemplateResponse(
             request,

@@ -693,3 +693,26 @@ def test_an_export_holds_no_formula_and_reads_back_as_it_was(client):
     cells = [line.split(",")[1] for line in exported.splitlines()[1:]]
     assert cells == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "''=1", "''quoted'", "plain"]
     assert list(Terminal.objects.order_by("search_key").values_list("name", flat=True)) == names
+
+
+@pytest.mark.parametrize("value", ["x", "\0", "9" * 40, "[]", "' OR 1=1--"])
+def test_what_is_no_id_breaks_no_window(client, value):
+    tree = make_tree(ACME=None, OSLO="ACME")
+    children = reverse("admin:organizations_organization_children", args=[tree["ACME"].pk])
+
+    statuses = [
+        client.get(address(Organization, "add"), {"parent": value}).status_code,
+        client.get(address(User, "add"), {"organizations": value, "groups": value}).status_code,
+        client.get(children, {"offset": value}).status_code,
+        client.post(
+            address(Organization, "changelist"),
+            {"action": "delete_selected", "_selected_action": value, "post": "yes"},
+        ).status_code,
+    ]
+
+    assert statuses == [200, 200, 200, 400]
+
+
+@pytest.mark.parametrize(("model", "name"), [(Organization, "kind"), (MobileServer, "client"), (Terminal, "q")])
+def test_a_list_is_not_filtered_by_what_no_column_holds(client, model, name):
+    assert client.get(address(model, "changelist"), {name: "\0"}).status_code == 400
