@@ -1,11 +1,11 @@
 """Bodies above the limit are refused before anything of them is kept."""
 
-import asyncio
 import json
 
 import pytest
 
 from backoffice.body_limit import LARGEST_BODY, BodyLimit
+from tests.coroutines import run
 
 MIB = 2**20
 
@@ -28,7 +28,7 @@ def send(sizes, headers=()):
     async def keep(message):
         sent.append(message)
 
-    asyncio.run(BodyLimit(application)({"type": "http", "headers": list(headers)}, receive, keep))
+    run(BodyLimit(application)({"type": "http", "headers": list(headers)}, receive, keep))
     return sent, sum(read)
 
 

@@ -1,6 +1,5 @@
 """The ASGI layer in front of Django, called as granian calls it."""
 
-import asyncio
 import threading
 import time
 
@@ -13,6 +12,7 @@ from routing.edge import Edge, Watcher
 from routing.store import Store, store
 from terminals.models import TerminalReport, TerminalToken
 from terminals.tokens import issue_token, revoke_terminal, roll_token
+from tests.coroutines import run
 from tests.factories import make_server, make_terminal, make_tree
 
 pytestmark = pytest.mark.django_db
@@ -53,7 +53,7 @@ def call(path=CONFIGURATION, token="", method="GET", serving=store, **headers):
         "path": path,
         "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
     }
-    asyncio.run(Edge(django_stand_in, serving)(scope, None, send))
+    run(Edge(django_stand_in, serving)(scope, None, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -191,7 +191,7 @@ def test_the_lifespan_starts_and_stops_the_watcher():
     async def send(message):
         sent.append(message["type"])
 
-    asyncio.run(Edge(django_stand_in, Store())({"type": "lifespan"}, receive, send))
+    run(Edge(django_stand_in, Store())({"type": "lifespan"}, receive, send))
 
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("revision-")]
