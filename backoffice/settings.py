@@ -101,6 +101,7 @@ INSTALLED_APPS = [
     "simple_history",
     "backoffice",
     "events",
+    "licensing",
     "organizations",
     "services",
     "accounts",
@@ -202,7 +203,11 @@ CELERY_BEAT_SCHEDULE = {
         "terminals.tasks.prune_activations",
     )
 }
+CELERY_BEAT_SCHEDULE["licensing.tasks.keep_moment"] = {"task": "licensing.tasks.keep_moment", "schedule": 60}
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # every task is periodic and safe to run twice: nothing to keep
+
+# The vendor's public keys, which licences are checked with: part of the product, not of its configuration.
+LICENSE_VENDOR_KEYS = BASE_DIR / "licensing" / "vendor_keys"
 
 # How long the event log is kept.
 BOOSTER_EVENT_DAYS = whole_number("BOOSTER_EVENT_DAYS", default=400)

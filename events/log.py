@@ -51,6 +51,14 @@ def record(
     return event
 
 
+_kept: set[str] = set()
+
+
+def keep(*kinds: str) -> None:
+    """Keep the events of these kinds, however old they get."""
+    _kept.update(kinds)
+
+
 def prune(before: datetime) -> int:
-    """Delete the events older than `before`; return how many."""
-    return Event.objects.filter(at__lt=before).delete()[0]
+    """Delete the events older than `before`, but for those to be kept; return how many."""
+    return Event.objects.filter(at__lt=before).exclude(kind__in=_kept).delete()[0]

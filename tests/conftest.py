@@ -43,3 +43,20 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix):
             name = connection.settings_dict["NAME"]
             worker = os.environ.get("PYTEST_XDIST_WORKER", "test")
             connection.settings_dict["TEST"]["NAME"] = f"{name}.{worker}"
+
+
+@pytest.fixture
+def vendor_keys(settings, tmp_path):
+    """Let the product know the public halves of the tests' keys."""
+    from licensing import files, installation
+    from tests.licensing.makers import write_public_keys
+
+    def forget():
+        files.vendor_keys.cache_clear()
+        installation._read.cache_clear()
+
+    write_public_keys(tmp_path)
+    settings.LICENSE_VENDOR_KEYS = tmp_path
+    forget()
+    yield tmp_path
+    forget()

@@ -1,0 +1,15 @@
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class LicensingConfig(AppConfig):
+    name = "licensing"
+    verbose_name = "Licensing"
+
+    def ready(self) -> None:
+        from events.log import keep
+        from licensing.installation import ACCEPTED, REFUSED
+        from licensing.start import note_start
+
+        keep(ACCEPTED, REFUSED)
+        post_migrate.connect(note_start, sender=self, dispatch_uid="licensing.start.note_start")
