@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from django.core.exceptions import ValidationError
 
 from backoffice.refusals import FieldError, Invalid
+from licensing.installation import refuse_unless_allowed
+from licensing.rules import Action
 from organizations.models import Organization
 from organizations.tree import tree_write
-from servers.models import KEY_LENGTH, MobileServer, OrganizationByServer, ServiceByServer
+from servers.models import KEY_LENGTH, MobileServer, OrganizationByServer, ServerType, ServiceByServer
 from services.models import MobileService
 
 
@@ -48,13 +50,17 @@ def save_server(
     """Save a server and, where given, replace the rows of its tabs; all of it or nothing.
 
     None leaves a tab as it is. Raises django's ValidationError for bad fields and Invalid for a tab
-    that names something twice or an organization of another client. The tree is held meanwhile, so
+    that names something twice or an organization of another client, and LicenseLimit for a further
+    server that the licence does not allow. The tree is held meanwhile, so
     that no organization moves to another client between the check and the commit.
     """
     with tree_write():
         if not server.key:
             server.key = key_from_name(server.name, MobileServer.objects.values_list("key", flat=True))
         server.full_clean()
+        if server._state.adding:
+            is_main = server.server_type == ServerType.MAIN
+            refuse_unless_allowed(Action.ADD_MAIN_SERVER if is_main else Action.ADD_STORE_SERVER)
         server.save()
         if organizations is not None:
             _replace(server, OrganizationByServer, "organization", _as_they_are_now(list(organizations)))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import models, transaction
 from simple_history.models import HistoricalRecords
 
 from backoffice.credentials import DIGEST_LENGTH, ID_LENGTH
+from licensing.installation import refuse_unless_allowed
+from licensing.rules import Action
 from organizations.models import Organization, OrganizationKind
 
 SEARCH_KEY_VALIDATOR = RegexValidator(
@@ -42,6 +44,13 @@ class Terminal(models.Model):
 
     def __str__(self) -> str:
         return self.search_key
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Ask before a terminal is added, whichever door it comes by; raises LicenseLimit."""
+        with transaction.atomic():
+            if self._state.adding:
+                refuse_unless_allowed(Action.ADD_TERMINAL)
+            super().save(*args, **kwargs)
 
     def clean(self) -> None:
         super().clean()
