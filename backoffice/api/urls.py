@@ -18,6 +18,7 @@ urlpatterns = [
     path("v1/terminal/", include("terminals.api.device")),
     path("v1/terminal/", include("routing.api.terminal")),
     path("v1/routing/", include("routing.api.urls")),
+    path("v1/license/", include("licensing.api.urls")),
     path("v1/", include(router.urls)),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),

@@ -77,6 +77,8 @@ terminals_activation_code_create 401  403  403  201  201  404  403  403  403
 terminals_revoke_create          401  403  403  200  200  404  403  403  403
 routing_explain                  401  403  200  200  200  404  200  403  200
 routing_checks                   401  403  200  200  200  200  200  403  200
+license_retrieve                 401  403  200  403  403  403  403  403  200
+license_upload                   401  403  403  403  403  403  403  403  403
 terminal_activate_create         201  201  201  201  201  201  201  201  201
 terminal_configuration_retrieve  401  200  403  403  403  403  403  403  401
 terminal_status_retrieve         401  200  403  403  403  403  403  403  401
