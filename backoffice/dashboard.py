@@ -9,6 +9,8 @@ from django.urls import reverse
 
 from accounts.scope import is_limited
 from backoffice.visibility import visible
+from licensing.installation import standing
+from licensing.rules import headline
 from organizations.models import Organization
 from routing.landscape import Landscape
 from routing.store import store
@@ -26,6 +28,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context["figures"] = figures(request)
     context["is_multi_server"] = snapshot.landscape.is_multi_server_enabled
     context["revision"] = snapshot.revision
+    license_status = standing().status
+    context["license"] = {"status": license_status, "headline": headline(license_status)}
     if may("organizations.view_organization"):
         without = stores_without_main_server(snapshot.landscape)
         seen: Any = visible(Organization, request.user)

@@ -17,6 +17,8 @@ from django.db import DatabaseError, connection
 
 from accounts.models import User
 from backoffice.health import unapplied_migrations
+from licensing.installation import standing
+from licensing.rules import headline
 from organizations.integrity import find_faults
 from routing.revision import missing_triggers
 from services.manifest import parse_manifest, standard_manifests
@@ -153,6 +155,12 @@ def _administrators() -> tuple[Level, str]:
     return Level.NOTE, "nobody can log in; run create_admin"
 
 
+def _license() -> tuple[Level, str]:
+    where = standing()
+    is_well = where.status.is_unlocked and not where.clock_warning
+    return Level.OK if is_well else Level.NOTE, where.clock_warning or headline(where.status)
+
+
 DATABASE_CHECKS: dict[str, Callable[[], tuple[Level, str]]] = {
     "clock": _clock,
     "migrations": _migrations,
@@ -160,6 +168,7 @@ DATABASE_CHECKS: dict[str, Callable[[], tuple[Level, str]]] = {
     "organization tree": _tree,
     "standard modules": _modules,
     "administrator": _administrators,
+    "licence": _license,
 }
 
 

@@ -5,6 +5,8 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
+# Superusers pass every question for a right; nobody else can be given this one.
+SUPERUSER = "superuser"
 # Title, icon, view, and the right it takes ("" for everyone).
 Item = tuple[str, str, str, str]
 GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
@@ -59,6 +61,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             ("Users", "group", "admin:accounts_user_changelist", "accounts.view_user"),
             ("User tokens", "key", "admin:accounts_usertoken_changelist", "accounts.view_usertoken"),
             ("Event log", "history", "admin:events_event_changelist", "events.view_event"),
+            ("System settings", "settings", "licensing:system-settings", SUPERUSER),
         ),
     ),
 )

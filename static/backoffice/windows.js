@@ -29,3 +29,18 @@ document.addEventListener("DOMContentLoaded", () => {
     follow();
   }
 });
+
+// A file may be dropped where one can be chosen; the form then goes on as if it had been chosen.
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    const area = event.target.closest?.(".windows-drop");
+    if (!area) return;
+    event.preventDefault();
+    area.classList.toggle("is-over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) {
+      const input = area.querySelector("input[type=file]");
+      input.files = event.dataTransfer.files;
+      input.form.requestSubmit();
+    }
+  });
+}

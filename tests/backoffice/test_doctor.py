@@ -11,6 +11,7 @@ from backoffice.doctor import Level, examine
 from organizations.models import Organization
 from services.manifest import install_manifest, standard_manifests
 from tests.factories import make_admin, make_tree
+from tests.licensing.makers import make_installation
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +44,7 @@ def test_doctor_finds_nothing_wrong_with_a_sound_installation(capsys):
             "organization tree",
             "standard modules",
             "administrator",
+            "licence",
         )
     ]
 
@@ -110,6 +112,12 @@ def test_doctor_says_that_the_database_is_away_and_stops_there(monkeypatch):
     found = [str(finding) for finding in examine()]
 
     assert found[3:] == ["WRONG database: connection refused"]
+
+
+def test_doctor_notes_that_the_trial_is_over():
+    make_installation(datetime(2026, 1, 1, tzinfo=UTC))
+
+    assert findings("licence") == [(Level.NOTE, "There is no licence and the trial ended on 2026-01-08 00:00 UTC")]
 
 
 def test_doctor_notes_a_missing_standard_module_and_administrator():
