@@ -101,5 +101,5 @@ def test_checks_make_the_same_number_of_queries_whatever_they_find(client, store
     log_in(client)
     client.get(CHECKS)
 
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         assert client.get(CHECKS).status_code == 200
