@@ -225,8 +225,8 @@ class Banner:
 
 
 STOPPED = (
-    "Terminals go on as before; beyond 1 main server, 1 store server and 5 terminals none can be added, "
-    "and patches and takeover stop."
+    f"Terminals go on as before; beyond {COMMUNITY.main_servers} main server, {COMMUNITY.store_servers} store server "
+    f"and {COMMUNITY.terminals} terminals none can be added."
 )
 
 
