@@ -9,10 +9,35 @@ from django.contrib.auth.models import Group, Permission
 
 from accounts.scope import READ_ONLY, STORE_OPERATOR, SYSTEM_ADMINISTRATOR
 
-ROOMS = ("accounts", "events", "organizations", "preferences", "routing", "servers", "services", "terminals")
+ROOMS = (
+    "accounts",
+    "events",
+    "fleet",
+    "notices",
+    "organizations",
+    "preferences",
+    "routing",
+    "servers",
+    "services",
+    "terminals",
+)
 EVERYWHERE = "accounts.see_all_organizations"
 # Written by the product alone: whoever may see them may not change them.
-RECORDS = ("event", "revision", "serverstate", "terminalreport", "terminaltoken", "activationcode", "failedactivation")
+RECORDS = (
+    "activationcode",
+    "agenttoken",
+    "event",
+    "failedactivation",
+    "incident",
+    "pulse",
+    "reachability",
+    "revision",
+    "serverreport",
+    "serverstate",
+    "statustransition",
+    "terminalreport",
+    "terminaltoken",
+)
 OF_PEOPLE = ("user", "usertoken")
 
 STORE_OPERATOR_RIGHTS = frozenset(
@@ -31,6 +56,13 @@ STORE_OPERATOR_RIGHTS = frozenset(
         "servers.view_organizationbyserver",
         "servers.view_servicebyserver",
         "servers.view_serverstate",
+        "servers.view_serverreport",
+        "servers.view_statustransition",
+        "fleet.view_incident",
+        "fleet.view_reachability",
+        "fleet.view_maintenance",
+        "fleet.add_maintenance",
+        "fleet.change_maintenance",
     }
 )
 
@@ -58,10 +90,10 @@ def is_granted(role: str, right: str) -> bool:
 def make_roles(sender: Any, **kwargs: Any) -> None:
     """Make the three groups and give each exactly its rights; connected to post_migrate.
 
-    Runs once per migrate, for the last application: by then every permission exists. Rights added
+    Runs once per migrate, for the last application with models: by then every permission exists. Rights added
     to these groups by hand are taken back: other wishes deserve a group of their own.
     """
-    if sender.name != [*apps.get_app_configs()][-1].name:
+    if sender.name != [config.name for config in apps.get_app_configs() if config.models_module][-1]:
         return
     permissions = {
         f"{app_label}.{codename}": pk

@@ -105,10 +105,13 @@ INSTALLED_APPS = [
     "organizations",
     "services",
     "accounts",
+    "notices",
     "preferences",
     "servers",
     "terminals",
     "routing",
+    "fleet",
+    "boosters",
 ]
 
 MIDDLEWARE = [

@@ -71,6 +71,10 @@ class MobileServerWindow(CsvWindow):
     fieldsets = (
         (None, {"fields": (("name", "key"), "description", "client", ("server_type", "priority"), "url", "is_active")}),
         ("Whom and what it serves", {"fields": ("all_organizations", "all_services", "defined_services")}),
+        (
+            "How it is watched without an agent",
+            {"fields": ("ping_url", ("probe_interval_s", "probe_timeout_s", "expected_status"))},
+        ),
     )
 
     @display(description="Serves", ordering="all_organizations")

@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 from simple_history.models import HistoricalRecords
 
 from backoffice.constraints import UniqueOn
+from backoffice.credentials import DIGEST_LENGTH, ID_LENGTH
 from organizations.models import Organization, OrganizationKind
 from servers.address import normal_url
+from servers.status import Status
 from services.models import MobileService
 
 KEY_LENGTH = 32
 HIGHEST_PRIORITY = 999_999
+SHORTEST_PROBE_INTERVAL_S = 5
+LONGEST_PROBE_TIMEOUT_S = 30
+DAY_S = 86_400
 KEY_VALIDATOR = RegexValidator(r"^[A-Za-z0-9_-]+\Z", "Use letters, digits, '_' and '-'.", "invalid_key")
 
 
@@ -32,10 +37,10 @@ class DefinedServices(models.TextChoices):
 
 
 class ServerStatus(models.TextChoices):
-    ONLINE = "online", "Online"
-    TRANSITION_TO_OFFLINE = "transition_to_offline", "Transition to offline"
-    OFFLINE = "offline", "Offline"
-    TRANSITION_TO_ONLINE = "transition_to_online", "Transition to online"
+    ONLINE = Status.ONLINE.value, "Online"
+    TRANSITION_TO_OFFLINE = Status.TRANSITION_TO_OFFLINE.value, "Transition to offline"
+    OFFLINE = Status.OFFLINE.value, "Offline"
+    TRANSITION_TO_ONLINE = Status.TRANSITION_TO_ONLINE.value, "Transition to online"
 
 
 class MobileServer(models.Model):
@@ -86,6 +91,31 @@ class MobileServer(models.Model):
         help_text="What the services listed in 'Services by server' mean.",
     )
     is_active = models.BooleanField("active", default=True)
+    ping_url = models.CharField(
+        "ping URL",
+        max_length=255,
+        blank=True,
+        help_text="Called to see whether it lives, as long as no agent reports for it. Empty: the URL.",
+    )
+    probe_interval_s = models.PositiveIntegerField(
+        "probe interval (s)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(SHORTEST_PROBE_INTERVAL_S), MaxValueValidator(DAY_S)],
+        help_text="How often it is called. Empty: as the preference says.",
+    )
+    probe_timeout_s = models.PositiveSmallIntegerField(
+        "probe timeout (s)",
+        default=5,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_PROBE_TIMEOUT_S)],
+        help_text="An answer that takes longer counts as none.",
+    )
+    expected_status = models.PositiveSmallIntegerField(
+        "expected HTTP status",
+        default=200,
+        validators=[MinValueValidator(100), MaxValueValidator(599)],
+        help_text="Any other answer counts as a failure. Redirects are not followed.",
+    )
 
     history = HistoricalRecords()
 
@@ -118,10 +148,12 @@ class MobileServer(models.Model):
 
     def clean(self) -> None:
         super().clean()
-        try:
-            self.url = normal_url(self.url)
-        except ValueError as error:
-            raise ValidationError({"url": ValidationError(str(error), "invalid_url")}) from error
+        for name in ("url", "ping_url"):
+            if name == "url" or self.ping_url:
+                try:
+                    setattr(self, name, normal_url(getattr(self, name)))
+                except ValueError as error:
+                    raise ValidationError({name: ValidationError(str(error), "invalid_url")}) from error
         if self.client_id is not None and self.client.kind != OrganizationKind.CLIENT:
             raise ValidationError({"client": ValidationError(f"{self.client.code} is not a client.", "not_a_client")})
 
@@ -196,17 +228,100 @@ class ServiceByServer(models.Model):
 
 
 class ServerState(models.Model):
-    """What is known of a server's state: one row per server that was ever observed.
+    """A server's state: one row per server that was ever observed, written only when the state changes.
 
-    Apart from the definition, so that an observation neither moves the configuration's revision nor
-    writes history. A server without a row has never proved itself: it is offline since unknown.
+    Each write tells every process to read the states again, so what is heard of a server all the time
+    is kept apart, in its report. A server without a row has never proved itself: it is offline since
+    unknown. Written by `fleet.states` alone.
     """
 
     server = models.OneToOneField(MobileServer, on_delete=models.CASCADE, primary_key=True, related_name="state")
     status = models.CharField(max_length=25, choices=ServerStatus.choices, default=ServerStatus.OFFLINE)
     since = models.DateTimeField(null=True, blank=True)
-    offline_cause = models.CharField(max_length=255, blank=True)
-    last_seen_at = models.DateTimeField(null=True, blank=True)
+    cause = models.CharField(max_length=255, blank=True, help_text="Why it is in this state.")
+    proved_at = models.DateTimeField(null=True, blank=True, help_text="When it was first online.")
+    is_flapping = models.BooleanField("flapping", default=False)
 
     def __str__(self) -> str:
         return f"{self.server}: {self.get_status_display()}"
+
+
+class ServerReport(models.Model):
+    """What was last heard of a server, by its agent or by probing: one row per server ever called or heard.
+
+    Apart from definition and state, so that a heartbeat moves no revision and writes no history. The
+    first half is the evidence of `servers.status.Standing`.
+    """
+
+    server = models.OneToOneField(MobileServer, on_delete=models.CASCADE, primary_key=True, related_name="report")
+    ready_at = models.DateTimeField(null=True)
+    unready_at = models.DateTimeField(null=True)
+    unready_cause = models.CharField(max_length=255, blank=True)
+    failed_at = models.DateTimeField(null=True)
+    failure_cause = models.CharField(max_length=255, blank=True)
+    bad_since = models.DateTimeField(null=True)
+    successes = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    attempted_at = models.DateTimeField(null=True)
+
+    last_seen_at = models.DateTimeField(null=True, help_text="When it last answered a probe or reported.")
+    reported_at = models.DateTimeField(null=True, help_text="When its agent last reported.")
+    software_version = models.CharField(max_length=60, blank=True)
+    modules = models.JSONField(default=list, help_text="List of {name, version}.")
+    pending = models.PositiveIntegerField(null=True, help_text="Transactions that wait to be processed.")
+    host_name = models.CharField(max_length=255, blank=True)
+    os = models.CharField("operating system", max_length=120, blank=True)
+    address = models.CharField(max_length=45, blank=True, help_text="Where the report came from.")
+    clock_offset_s = models.IntegerField(null=True, help_text="By how much the host's clock is ahead of ours.")
+
+    probed_at = models.DateTimeField(null=True, help_text="When it was last called.")
+    next_probe_at = models.DateTimeField(null=True, db_index=True)
+    probe_took_ms = models.PositiveIntegerField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.server_id} seen {self.last_seen_at}"
+
+
+class StatusTransition(models.Model):
+    """One change of a server's state; rows are only added, and pruned by age.
+
+    Outlives the server: `server_key` says whose it was.
+    """
+
+    server = models.ForeignKey(MobileServer, null=True, on_delete=models.SET_NULL, related_name="transitions")
+    server_key = models.CharField(max_length=KEY_LENGTH)
+    from_status = models.CharField(max_length=25, choices=ServerStatus.choices)
+    to_status = models.CharField(max_length=25, choices=ServerStatus.choices)
+    at = models.DateTimeField(db_index=True)
+    cause = models.CharField(max_length=255)
+    observer = models.CharField(max_length=60, help_text="Who saw it: the agent, a probe, or the watcher.")
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-at", "-pk"]
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["server", "-at"])]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=~Q(cause=""), name="status_transition_has_a_cause")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.server_key} {self.from_status} → {self.to_status}"
+
+
+class AgentToken(models.Model):
+    """The token of the Booster Agent beside a server; lives and ends as a terminal's token does."""
+
+    KIND = "agent"
+
+    server = models.ForeignKey(MobileServer, on_delete=models.CASCADE, related_name="agent_tokens")
+    token_id = models.CharField(max_length=ID_LENGTH, unique=True)
+    digest = models.CharField(max_length=DIGEST_LENGTH)
+    created_at = models.DateTimeField()
+    first_used_at = models.DateTimeField(null=True)
+    replaced_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"bst_agent_{self.token_id}"

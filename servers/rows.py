@@ -34,6 +34,10 @@ class ServerRows(Rows):
     organizations = Field(column_name="organizations")
     services = Field(column_name="services")
     is_active = column("is_active", Flag())
+    ping_url = column("ping_url")
+    probe_interval_s = column("probe_interval_s", Whole())
+    probe_timeout_s = column("probe_timeout_s", Whole())
+    expected_status = column("expected_status", Whole())
 
     class Meta(Rows.Meta):
         model = MobileServer
@@ -51,6 +55,10 @@ class ServerRows(Rows):
             "organizations",
             "services",
             "is_active",
+            "ping_url",
+            "probe_interval_s",
+            "probe_timeout_s",
+            "expected_status",
         ]
         import_id_fields: ClassVar[list[str]] = ["key"]
 

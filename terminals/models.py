@@ -119,6 +119,8 @@ class TerminalReport(models.Model):
     last_seen_at = models.DateTimeField(null=True)
     software = models.CharField(max_length=60, blank=True)
     revision = models.BigIntegerField(null=True, help_text="Configuration revision it holds.")
+    reported_at = models.DateTimeField(null=True, help_text="When it last sent a report of its own.")
+    queue_length = models.PositiveIntegerField(null=True, help_text="Transactions it has not delivered yet.")
 
     def __str__(self) -> str:
         return f"{self.terminal_id} seen {self.last_seen_at}"

@@ -44,8 +44,12 @@ class ServerSerializer(StrictModelSerializer):
     status = serializers.ChoiceField(
         ServerStatus.choices, source="state.status", read_only=True, default=ServerStatus.OFFLINE
     )
-    offline_cause = serializers.CharField(source="state.offline_cause", read_only=True, default="")
-    last_seen_at = serializers.DateTimeField(source="state.last_seen_at", read_only=True, default=None, allow_null=True)
+    status_since = serializers.DateTimeField(source="state.since", read_only=True, default=None, allow_null=True)
+    status_cause = serializers.CharField(source="state.cause", read_only=True, default="")
+    is_flapping = serializers.BooleanField(source="state.is_flapping", read_only=True, default=False)
+    last_seen_at = serializers.DateTimeField(
+        source="report.last_seen_at", read_only=True, default=None, allow_null=True
+    )
 
     class Meta:
         model = MobileServer
@@ -65,8 +69,14 @@ class ServerSerializer(StrictModelSerializer):
             "organizations",
             "services",
             "is_active",
+            "ping_url",
+            "probe_interval_s",
+            "probe_timeout_s",
+            "expected_status",
             "status",
-            "offline_cause",
+            "status_since",
+            "status_cause",
+            "is_flapping",
             "last_seen_at",
         )
 

@@ -20,9 +20,9 @@ class ServerCollection(Collection):
     or name that is taken, a row given twice, and an organization of another client.
     """
 
-    queryset = MobileServer.objects.select_related("client", "state").order_by("priority")
+    queryset = MobileServer.objects.select_related("client", "state", "report").order_by("priority")
     serializer_class = ServerSerializer
-    observed = ("status", "offline_cause", "last_seen_at")
+    observed = ("status", "status_since", "status_cause", "is_flapping", "last_seen_at")
     texts_in_order = ("name", "key")
     filters = (
         TextFilter("key", "key__iexact", "With this key, whatever its case."),

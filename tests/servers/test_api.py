@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from accounts.scope import STORE_OPERATOR, SYSTEM_ADMINISTRATOR
-from servers.models import MobileServer, OrganizationByServer, ServerState
+from servers.models import MobileServer, OrganizationByServer, ServerReport, ServerState
 from tests.backoffice.api import as_user, outcome, pointers
 from tests.factories import make_organization, make_server, make_service, make_tree, make_user
 
@@ -74,8 +74,14 @@ def test_create_writes_the_tabs_and_answers_with_everything(tree):
             }
         ],
         "is_active": True,
+        "ping_url": "",
+        "probe_interval_s": None,
+        "probe_timeout_s": 5,
+        "expected_status": 200,
         "status": "offline",
-        "offline_cause": "",
+        "status_since": None,
+        "status_cause": "",
+        "is_flapping": False,
         "last_seen_at": None,
     }
 
@@ -110,7 +116,11 @@ def test_create_writes_the_tabs_and_answers_with_everything(tree):
         ({"organizations": [{"organization": "OSLO", "x": 1}]}, ("/organizations/0/x", "unknown_member")),
         ({"services": [{"service": "org.example.Product"}] * 2}, ("/services/1/service", "duplicate")),
         ({"services": [{"service": "org.example.None"}]}, ("/services/0/service", "does_not_exist")),
-        ({"ping_url": "https://lyon.example"}, ("/ping_url", "unknown_member")),
+        ({"ping_uri": "https://lyon.example"}, ("/ping_uri", "unknown_member")),
+        ({"ping_url": "ftp://lyon.example"}, ("/ping_url", "invalid_url")),
+        ({"probe_interval_s": 4}, ("/probe_interval_s", "min_value")),
+        ({"probe_timeout_s": 31}, ("/probe_timeout_s", "max_value")),
+        ({"expected_status": 99}, ("/expected_status", "min_value")),
     ],
 )
 def test_create_refuses_and_points_at_the_member(tree, change, complaint):
@@ -164,12 +174,13 @@ def test_delete_takes_the_tabs_along(tree):
 def test_status_is_told_and_never_written(tree):
     server = make_server(client=tree["ACME"])
     seen = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    ServerState.objects.create(server=server, status="online", last_seen_at=seen)
+    ServerState.objects.create(server=server, status="online", since=seen, cause="It is ready.")
+    ServerReport.objects.create(server=server, last_seen_at=seen)
 
-    answer = as_user().patch(url(server), {"status": "offline", "last_seen_at": None, "offline_cause": "by hand"})
+    answer = as_user().patch(url(server), {"status": "offline", "last_seen_at": None, "status_cause": "by hand"})
 
-    told = [answer.json()[name] for name in ("status", "offline_cause", "last_seen_at")]
-    assert told == ["online", "", "2026-01-02T03:04:05Z"]
+    told = [answer.json()[name] for name in ("status", "status_since", "status_cause", "last_seen_at")]
+    assert told == ["online", "2026-01-02T03:04:05Z", "It is ready.", "2026-01-02T03:04:05Z"]
 
 
 def test_etag_does_not_move_with_a_heartbeat(tree):

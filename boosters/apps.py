@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class BoostersConfig(AppConfig):
+    name = "boosters"
+    verbose_name = "Boosters"
