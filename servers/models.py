@@ -12,7 +12,7 @@ from django.db.models.functions import Lower
 from simple_history.models import HistoricalRecords
 
 from backoffice.constraints import UniqueOn
-from backoffice.credentials import DIGEST_LENGTH, ID_LENGTH
+from backoffice.rolling_tokens import RollingToken
 from organizations.models import Organization, OrganizationKind
 from servers.address import normal_url
 from servers.status import Status
@@ -23,6 +23,8 @@ HIGHEST_PRIORITY = 999_999
 SHORTEST_PROBE_INTERVAL_S = 5
 LONGEST_PROBE_TIMEOUT_S = 30
 DAY_S = 86_400
+LARGEST_CLOCK_OFFSET_S = 60
+"""A host's clock that is off by more is warned of; no rule uses it."""
 KEY_VALIDATOR = RegexValidator(r"^[A-Za-z0-9_-]+\Z", "Use letters, digits, '_' and '-'.", "invalid_key")
 
 
@@ -307,21 +309,10 @@ class StatusTransition(models.Model):
         return f"{self.server_key} {self.from_status} → {self.to_status}"
 
 
-class AgentToken(models.Model):
-    """The token of the Booster Agent beside a server; lives and ends as a terminal's token does."""
+class AgentToken(RollingToken):
+    """The token of the Booster Agent beside a server."""
 
     KIND = "agent"
+    OWNER = "server"
 
     server = models.ForeignKey(MobileServer, on_delete=models.CASCADE, related_name="agent_tokens")
-    token_id = models.CharField(max_length=ID_LENGTH, unique=True)
-    digest = models.CharField(max_length=DIGEST_LENGTH)
-    created_at = models.DateTimeField()
-    first_used_at = models.DateTimeField(null=True)
-    replaced_at = models.DateTimeField(null=True)
-    revoked_at = models.DateTimeField(null=True)
-
-    class Meta:
-        ordering: ClassVar[list[str]] = ["-created_at"]
-
-    def __str__(self) -> str:
-        return f"bst_agent_{self.token_id}"

@@ -9,7 +9,8 @@ from django.core.validators import RegexValidator
 from django.db import models, transaction
 from simple_history.models import HistoricalRecords
 
-from backoffice.credentials import DIGEST_LENGTH, ID_LENGTH
+from backoffice.credentials import DIGEST_LENGTH
+from backoffice.rolling_tokens import RollingToken
 from licensing.installation import refuse_unless_allowed
 from licensing.rules import Action
 from organizations.models import Organization, OrganizationKind
@@ -60,28 +61,13 @@ class Terminal(models.Model):
             )
 
 
-class TerminalToken(models.Model):
-    """A terminal's token: the id, a keyed digest of the secret, and how it ends.
-
-    A token that was replaced stays valid until its successor is first used, at most 10 minutes;
-    rows of ended tokens stay, so that their bearer is told "revoked" and not "unknown".
-    """
+class TerminalToken(RollingToken):
+    """A terminal's token."""
 
     KIND = "terminal"
+    OWNER = "terminal"
 
     terminal = models.ForeignKey(Terminal, on_delete=models.CASCADE, related_name="tokens")
-    token_id = models.CharField(max_length=ID_LENGTH, unique=True)
-    digest = models.CharField(max_length=DIGEST_LENGTH)
-    created_at = models.DateTimeField()
-    first_used_at = models.DateTimeField(null=True)
-    replaced_at = models.DateTimeField(null=True)
-    revoked_at = models.DateTimeField(null=True)
-
-    class Meta:
-        ordering: ClassVar[list[str]] = ["-created_at"]
-
-    def __str__(self) -> str:
-        return f"bst_terminal_{self.token_id}"
 
 
 class ActivationCode(models.Model):

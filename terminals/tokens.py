@@ -1,28 +1,21 @@
-"""A terminal's token: issued, rolled, checked and revoked.
-
-A token that was replaced stays valid until its successor is first used, at most 10 minutes, so that
-an answer lost on the line locks no terminal out. Design, section 6.
-"""
+"""A terminal's token: issued, rolled, checked and revoked. How tokens end is in `backoffice.rolling_tokens`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import Q
-from django.db.models.functions import Coalesce
 
-from backoffice.credentials import Credential, is_secret, make_credential
+from backoffice import rolling_tokens
+from backoffice.credentials import Credential, is_secret
 from backoffice.refusals import Forbidden, Gone, Refusal
 from events.log import record
 from terminals.models import Terminal, TerminalToken
 
 if TYPE_CHECKING:
     from accounts.models import User
-
-REPLACED_VALID_FOR = timedelta(minutes=10)
 
 
 class TerminalRevoked(Gone):
@@ -59,7 +52,7 @@ class TokenState:
         """Return why the bearer of this token is refused at `moment`, or None when it is not."""
         if self.revoked_at is not None:
             return TerminalRevoked("The token was revoked. Ask for a new activation code.")
-        if self.replaced_at is not None and moment - self.replaced_at > REPLACED_VALID_FOR:
+        if rolling_tokens.is_outlived(self.replaced_at, moment):
             return TerminalRevoked("The token was replaced by a newer one.")
         if not self.terminal_is_active:
             return TerminalInactive(f"Terminal {self.terminal_key} is not active.")
@@ -102,10 +95,7 @@ def find_token_state(credential: Credential) -> TokenState | None:
 
 def issue_token(terminal: Terminal, moment: datetime) -> Credential:
     """Give a terminal a new token, replacing those it has; its row must be locked by the caller."""
-    credential = make_credential(TerminalToken.KIND)
-    terminal.tokens.filter(revoked_at__isnull=True).update(replaced_at=Coalesce("replaced_at", moment))
-    terminal.tokens.create(token_id=credential.id, digest=credential.digest, created_at=moment)
-    return credential
+    return rolling_tokens.issue(terminal.tokens, moment)
 
 
 def roll_token(terminal_id: int, moment: datetime) -> Credential:
@@ -125,13 +115,7 @@ def roll_token(terminal_id: int, moment: datetime) -> Credential:
 
 def note_first_use(token_pk: int, moment: datetime) -> None:
     """Keep that a token was used for the first time, and end the older ones it replaced."""
-    with transaction.atomic():
-        token = TerminalToken.objects.filter(pk=token_pk, first_used_at__isnull=True)
-        if token.update(first_used_at=moment):
-            terminal_id = TerminalToken.objects.values_list("terminal_id", flat=True).get(pk=token_pk)
-            TerminalToken.objects.filter(
-                Q(replaced_at__isnull=False), terminal_id=terminal_id, pk__lt=token_pk, revoked_at__isnull=True
-            ).update(revoked_at=moment)
+    rolling_tokens.note_first_use(TerminalToken, token_pk, moment)
 
 
 def revoke_terminal(
@@ -143,7 +127,7 @@ def revoke_terminal(
     """
     with transaction.atomic():
         terminal = Terminal.objects.select_for_update().get(pk=terminal_id)
-        revoked = terminal.tokens.filter(revoked_at__isnull=True).update(revoked_at=moment)
+        revoked = rolling_tokens.revoke(terminal.tokens, moment)
         terminal.activation_codes.filter(used_at__isnull=True, voided_at__isnull=True).update(voided_at=moment)
         if terminal.activated_at is not None:
             terminal.activated_at = None
