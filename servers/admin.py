@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.views.decorators.cache import never_cache
 
-from backoffice.look import CsvWindow, OrganizationFilter, Tab, display
+from accounts.models import User
+from backoffice.look import CsvWindow, OrganizationFilter, Tab, action, display, is_id
 from backoffice.visibility import visible
 from organizations.models import Organization
+from servers.agent_tokens import has_agent, issue_agent_token, revoke_agent_tokens
 from servers.definition import Assignment, key_from_name, save_server
-from servers.models import MobileServer, OrganizationByServer, ServiceByServer
+from servers.models import LARGEST_CLOCK_OFFSET_S, MobileServer, OrganizationByServer, ServerReport, ServiceByServer
 from servers.rows import ServerRows
 from servers.scope import may_change_server
 
@@ -75,7 +80,36 @@ class MobileServerWindow(CsvWindow):
             "How it is watched without an agent",
             {"fields": ("ping_url", ("probe_interval_s", "probe_timeout_s", "expected_status"))},
         ),
+        (
+            "What its agent reports",
+            {
+                "fields": (
+                    ("agent", "reported_at", "clock"),
+                    ("software_version", "pending"),
+                    ("host_name", "operating_system", "reported_from"),
+                    "modules",
+                )
+            },
+        ),
     )
+    readonly_fields = (
+        "agent",
+        "reported_at",
+        "clock",
+        "software_version",
+        "pending",
+        "host_name",
+        "operating_system",
+        "reported_from",
+        "modules",
+    )
+    actions_detail = ("agent_token", "revoke_agent")
+
+    def get_fieldsets(self, request: HttpRequest, obj: MobileServer | None = None) -> Any:
+        return self.fieldsets if obj else self.fieldsets[:-1]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MobileServer]:
+        return super().get_queryset(request).select_related("report").annotate(has_agent=has_agent())  # type: ignore[no-any-return]
 
     @display(description="Serves", ordering="all_organizations")
     def serves(self, server: MobileServer) -> str:
@@ -85,6 +119,74 @@ class MobileServerWindow(CsvWindow):
     def provides(self, server: MobileServer) -> str:
         return "All services" if server.all_services else server.get_defined_services_display()
 
+    @display(description="Agent", boolean=True)
+    def agent(self, server: MobileServer) -> bool:
+        return bool(getattr(server, "has_agent", False))
+
+    @display(description="Last report")
+    def reported_at(self, server: MobileServer) -> Any:
+        return _reported(server, "reported_at")
+
+    @display(description="Clock")
+    def clock(self, server: MobileServer) -> Any:
+        """Warn of a clock that is off; it changes nothing else, times are taken here."""
+        offset_s = _reported(server, "clock_offset_s")
+        if offset_s is None:
+            return None
+        if abs(offset_s) <= LARGEST_CLOCK_OFFSET_S:
+            return "Right"
+        direction = "ahead" if offset_s > 0 else "behind"
+        return format_html('<strong class="windows-error">{} s {}: set it.</strong>', abs(offset_s), direction)
+
+    @display(description="Software version")
+    def software_version(self, server: MobileServer) -> Any:
+        return _reported(server, "software_version")
+
+    @display(description="Transactions pending")
+    def pending(self, server: MobileServer) -> Any:
+        return _reported(server, "pending")
+
+    @display(description="Host")
+    def host_name(self, server: MobileServer) -> Any:
+        return _reported(server, "host_name")
+
+    @display(description="Operating system")
+    def operating_system(self, server: MobileServer) -> Any:
+        return _reported(server, "os")
+
+    @display(description="Reported from")
+    def reported_from(self, server: MobileServer) -> Any:
+        return _reported(server, "address")
+
+    @display(description="Modules")
+    def modules(self, server: MobileServer) -> Any:
+        listed = _reported(server, "modules") or []
+        return format_html_join(", ", "{} {}", ((module["name"], module["version"]) for module in listed)) or None
+
+    @action(description="Agent token", icon="key", permissions=["change"])
+    def agent_token(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Make the agent a token and show it, this once."""
+        return never_cache(self._agent_token)(request, object_id)
+
+    def _agent_token(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        server = self.visible_object(request, object_id, change=True)
+        context: dict[str, Any] = {"server": server, "original": server}
+        if request.method == "POST":
+            context["token"] = issue_agent_token(server.pk, timezone.now(), actor=_actor_of(request)).text
+        return self.render_page(request, "servers/agent_token.html", f"Agent token: {server}", **context)
+
+    @action(description="Revoke agent", icon="block", permissions=["change"])
+    def revoke_agent(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """End the agent's tokens once that is confirmed."""
+        server = self.visible_object(request, object_id, change=True)
+        if request.method == "POST":
+            revoke_agent_tokens(server.pk, timezone.now(), actor=_actor_of(request))
+            messages.success(request, f"The agent of {server} is revoked: it needs a new token.")
+            return HttpResponseRedirect(self.window_url("change", server.pk))
+        return self.render_page(
+            request, "servers/revoke_agent.html", f"Revoke the agent of {server}", server=server, original=server
+        )
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may(request, obj, super().has_change_permission(request, obj))
 
@@ -92,7 +194,9 @@ class MobileServerWindow(CsvWindow):
         return self._may(request, obj, super().has_delete_permission(request, obj))
 
     @staticmethod
-    def _may(request: HttpRequest, server: MobileServer | None, allowed: bool) -> bool:
+    def _may(request: HttpRequest, server: MobileServer | str | None, allowed: bool) -> bool:
+        if isinstance(server, str):  # the buttons are asked for with the id in the address
+            server = MobileServer(pk=int(server)) if is_id(server) else None
         return allowed and (server is None or may_change_server(request.user, server))
 
     def save_model(self, request: HttpRequest, obj: MobileServer, form: Any, change: bool) -> None:
@@ -114,3 +218,13 @@ class MobileServerWindow(CsvWindow):
             unseen = server.organizations_by_server.exclude(organization__in=visible(Organization, request.user))
             rows[OrganizationByServer] += [Assignment(row.organization, row.is_active) for row in unseen]
         save_server(server, organizations=rows[OrganizationByServer], services=rows[ServiceByServer])
+
+
+def _actor_of(request: HttpRequest) -> User | None:
+    return request.user if isinstance(request.user, User) else None
+
+
+def _reported(server: MobileServer, name: str) -> Any:
+    report: ServerReport | None = getattr(server, "report", None)
+    value = getattr(report, name, None)
+    return None if value in ("", []) else value

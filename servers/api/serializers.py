@@ -47,6 +47,7 @@ class ServerSerializer(StrictModelSerializer):
     status_since = serializers.DateTimeField(source="state.since", read_only=True, default=None, allow_null=True)
     status_cause = serializers.CharField(source="state.cause", read_only=True, default="")
     is_flapping = serializers.BooleanField(source="state.is_flapping", read_only=True, default=False)
+    has_agent = serializers.BooleanField(read_only=True, help_text="An agent reports for it; else it is called.")
     last_seen_at = serializers.DateTimeField(
         source="report.last_seen_at", read_only=True, default=None, allow_null=True
     )
@@ -78,6 +79,7 @@ class ServerSerializer(StrictModelSerializer):
             "status_cause",
             "is_flapping",
             "last_seen_at",
+            "has_agent",
         )
 
     def write(self, instance: MobileServer, values: dict[str, Any]) -> MobileServer:
@@ -89,6 +91,13 @@ class ServerSerializer(StrictModelSerializer):
             organizations=None if organizations is None else _assignments(organizations, "organization"),
             services=None if services is None else _assignments(services, "service"),
         )
+
+
+class AgentTokenSerializer(serializers.Serializer[Any]):
+    """The token of a server's agent, shown this once."""
+
+    token = serializers.CharField(help_text="Sent by the agent as `Authorization: Bearer …`.")
+    server = serializers.CharField(help_text="Key of the server.")
 
 
 def _assignments(rows: list[dict[str, Any]], target: str) -> list[Assignment]:

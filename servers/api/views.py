@@ -1,13 +1,20 @@
 from typing import Any
 
 from django.db.models import Prefetch, Q, QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from accounts.models import User
 from accounts.scope import is_limited, visible_organizations
 from backoffice.api.filters import ChoiceFilter, FlagFilter, TextFilter, TreeFilter
 from backoffice.api.views import Collection, by_code_point
 from backoffice.refusals import Forbidden
-from servers.api.serializers import ServerSerializer
+from servers.agent_tokens import has_agent, issue_agent_token, revoke_agent_tokens
+from servers.api.serializers import AgentTokenSerializer, ServerSerializer
 from servers.models import MobileServer, OrganizationByServer, ServerType, ServiceByServer
 from servers.scope import may_change_server
 
@@ -22,7 +29,8 @@ class ServerCollection(Collection):
 
     queryset = MobileServer.objects.select_related("client", "state", "report").order_by("priority")
     serializer_class = ServerSerializer
-    observed = ("status", "status_since", "status_cause", "is_flapping", "last_seen_at")
+    observed = ("status", "status_since", "status_cause", "is_flapping", "last_seen_at", "has_agent")
+    action_rights = {"agent_token": "change", "revoke_agent": "change"}
     texts_in_order = ("name", "key")
     filters = (
         TextFilter("key", "key__iexact", "With this key, whatever its case."),
@@ -46,13 +54,9 @@ class ServerCollection(Collection):
                 Q(organization__in=visible_organizations(user)) | Q(organization__in=above)
             )
         services = ServiceByServer.objects.select_related("service").order_by(by_code_point("service__name"))
-        return (
-            super()
-            .objects()
-            .prefetch_related(
-                Prefetch("organizations_by_server", organizations), Prefetch("services_by_server", services)
-            )
-        )
+        tabs = Prefetch("organizations_by_server", organizations), Prefetch("services_by_server", services)
+        servers: QuerySet[MobileServer] = super().objects().annotate(has_agent=has_agent()).prefetch_related(*tabs)
+        return servers
 
     def find_to_change(self) -> Any:
         """Refuse those who do not see the whole client: tabs are written whole, so they would drop rows unseen."""
@@ -60,3 +64,24 @@ class ServerCollection(Collection):
         if not may_change_server(self.caller, server):
             raise Forbidden("Only whoever administers the server's whole client changes the server.")
         return server
+
+    @extend_schema(request=None, responses={201: AgentTokenSerializer})
+    @action(detail=True, methods=["post"], url_path="agent-token")
+    def agent_token(self, request: Request, pk: int) -> Response:
+        """Make a token for the server's agent, shown this once.
+
+        The one it has stays valid until the new one is first used, at most 10 minutes.
+        """
+        with self.writing():
+            server = self.find_to_change()
+            token = issue_agent_token(server.pk, timezone.now(), actor=self.caller)
+            answer = AgentTokenSerializer({"token": token.text, "server": server.key})
+            return Response(answer.data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(responses={204: None})
+    @agent_token.mapping.delete
+    def revoke_agent(self, request: Request, pk: int) -> Response:
+        """Revoke the agent's tokens; revoking twice changes nothing. The server is called from then on."""
+        with self.writing():
+            revoke_agent_tokens(self.find_to_change().pk, timezone.now(), actor=self.caller)
+            return Response(status=status.HTTP_204_NO_CONTENT)

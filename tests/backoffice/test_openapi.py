@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from servers.agent_tokens import issue_agent_token
 from terminals.tokens import issue_token
 from tests.backoffice.world import make_world
 from tests.factories import make_user_token
@@ -58,7 +59,9 @@ def world(_requests_keep_the_connection):
     """One of everything, and the headers of callers that may do everything at their doors."""
     _, objects = make_world()
     terminal = issue_token(objects["terminals"], timezone.now()).text
-    return objects, {"user": f"Bearer {make_user_token()}", "terminal": f"Bearer {terminal}"}
+    agent = issue_agent_token(objects["servers"].pk, timezone.now()).text
+    callers = {"user": make_user_token(), "terminal": terminal, "agent": agent}
+    return objects, {caller: f"Bearer {token}" for caller, token in callers.items()}
 
 
 @schema.parametrize()
@@ -74,7 +77,8 @@ def test_every_answer_is_as_the_document_says(case, world):
     pk = case.path_parameters.get("id")
     if isinstance(pk, int) and pk % 2 == 0:  # the others find nothing, or are no ids at all
         case.path_parameters["id"] = objects[case.path.split("/")[3]].pk
-    door = "terminal" if case.path.startswith("/api/v1/terminal/") else "user"
+    room = case.path.split("/")[3]
+    door = room if room in credentials else "user"
 
     with transaction.atomic():
         headers = {"Authorization": credentials[door], "Accept-Encoding": "identity"}

@@ -11,6 +11,7 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
 from accounts.scope import READ_ONLY, STORE_OPERATOR, SYSTEM_ADMINISTRATOR
+from servers.agent_tokens import issue_agent_token
 from terminals.activation import create_activation_code
 from terminals.tokens import issue_token
 from tests.backoffice.world import make_world
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.django_db
 CALLERS = (
     "anonymous",
     "terminal",  # of the store OSLO
+    "agent",  # of the server LyonBox
     "reading",  # a read-only token of a superuser
     "administrator",
     "operator",  # of the region that OSLO lies in
@@ -35,56 +37,59 @@ CALLERS = (
 )
 # Every operation of the OpenAPI document, and the status each caller gets.
 TABLE = """
-                                 anon term read admn oper stra rder none sess
-organizations_list               401  403  200  200  200  200  200  403  200
-organizations_create             401  403  403  201  403  403  403  403  403
-organizations_retrieve           401  403  200  200  200  404  200  403  200
-organizations_update             401  403  403  200  200  404  403  403  403
-organizations_partial_update     401  403  403  200  200  404  403  403  403
-organizations_destroy            401  403  403  204  403  403  403  403  403
-modules_list                     401  403  200  200  200  200  200  403  200
-modules_create                   401  403  403  201  403  403  403  403  403
-modules_retrieve                 401  403  200  200  200  200  200  403  200
-modules_update                   401  403  403  200  403  403  403  403  403
-modules_partial_update           401  403  403  200  403  403  403  403  403
-modules_destroy                  401  403  403  204  403  403  403  403  403
-modules_install_create           401  403  403  200  403  403  403  403  403
-services_list                    401  403  200  200  200  200  200  403  200
-services_create                  401  403  403  201  403  403  403  403  403
-services_retrieve                401  403  200  200  200  200  200  403  200
-services_update                  401  403  403  200  403  403  403  403  403
-services_partial_update          401  403  403  200  403  403  403  403  403
-services_destroy                 401  403  403  204  403  403  403  403  403
-preferences_list                 401  403  200  200  200  200  200  403  200
-preferences_create               401  403  403  201  201  400  403  403  403
-preferences_retrieve             401  403  200  200  200  404  200  403  200
-preferences_update               401  403  403  200  200  404  403  403  403
-preferences_partial_update       401  403  403  200  200  404  403  403  403
-preferences_destroy              401  403  403  204  204  404  403  403  403
-servers_list                     401  403  200  200  200  200  200  403  200
-servers_create                   401  403  403  201  403  403  403  403  403
-servers_retrieve                 401  403  200  200  200  404  200  403  200
-servers_update                   401  403  403  200  403  403  403  403  403
-servers_partial_update           401  403  403  200  403  403  403  403  403
-servers_destroy                  401  403  403  204  403  403  403  403  403
-terminals_list                   401  403  200  200  200  200  200  403  200
-terminals_create                 401  403  403  201  201  400  403  403  403
-terminals_retrieve               401  403  200  200  200  404  200  403  200
-terminals_update                 401  403  403  200  200  404  403  403  403
-terminals_partial_update         401  403  403  200  200  404  403  403  403
-terminals_destroy                401  403  403  204  204  404  403  403  403
-terminals_activation_code_create 401  403  403  201  201  404  403  403  403
-terminals_revoke_create          401  403  403  200  200  404  403  403  403
-routing_explain                  401  403  200  200  200  404  200  403  200
-routing_checks                   401  403  200  200  200  200  200  403  200
-license_retrieve                 401  403  200  403  403  403  403  403  200
-license_upload                   401  403  403  403  403  403  403  403  403
-terminal_activate_create         201  201  201  201  201  201  201  201  201
-terminal_configuration_retrieve  401  200  403  403  403  403  403  403  401
-terminal_status_retrieve         401  200  403  403  403  403  403  403  401
-terminal_webpos_retrieve         401  200  403  403  403  403  403  403  401
-terminal_token_create            401  201  403  403  403  403  403  403  401
-terminal_revoke_create           401  204  403  403  403  403  403  403  401
+                                 anon term agnt read admn oper stra rder none sess
+organizations_list               401  403  403  200  200  200  200  200  403  200
+organizations_create             401  403  403  403  201  403  403  403  403  403
+organizations_retrieve           401  403  403  200  200  200  404  200  403  200
+organizations_update             401  403  403  403  200  200  404  403  403  403
+organizations_partial_update     401  403  403  403  200  200  404  403  403  403
+organizations_destroy            401  403  403  403  204  403  403  403  403  403
+modules_list                     401  403  403  200  200  200  200  200  403  200
+modules_create                   401  403  403  403  201  403  403  403  403  403
+modules_retrieve                 401  403  403  200  200  200  200  200  403  200
+modules_update                   401  403  403  403  200  403  403  403  403  403
+modules_partial_update           401  403  403  403  200  403  403  403  403  403
+modules_destroy                  401  403  403  403  204  403  403  403  403  403
+modules_install_create           401  403  403  403  200  403  403  403  403  403
+services_list                    401  403  403  200  200  200  200  200  403  200
+services_create                  401  403  403  403  201  403  403  403  403  403
+services_retrieve                401  403  403  200  200  200  200  200  403  200
+services_update                  401  403  403  403  200  403  403  403  403  403
+services_partial_update          401  403  403  403  200  403  403  403  403  403
+services_destroy                 401  403  403  403  204  403  403  403  403  403
+preferences_list                 401  403  403  200  200  200  200  200  403  200
+preferences_create               401  403  403  403  201  201  400  403  403  403
+preferences_retrieve             401  403  403  200  200  200  404  200  403  200
+preferences_update               401  403  403  403  200  200  404  403  403  403
+preferences_partial_update       401  403  403  403  200  200  404  403  403  403
+preferences_destroy              401  403  403  403  204  204  404  403  403  403
+servers_list                     401  403  403  200  200  200  200  200  403  200
+servers_create                   401  403  403  403  201  403  403  403  403  403
+servers_retrieve                 401  403  403  200  200  200  404  200  403  200
+servers_update                   401  403  403  403  200  403  403  403  403  403
+servers_partial_update           401  403  403  403  200  403  403  403  403  403
+servers_destroy                  401  403  403  403  204  403  403  403  403  403
+servers_agent_token_create       401  403  403  403  201  403  403  403  403  403
+servers_agent_token_destroy      401  403  403  403  204  403  403  403  403  403
+terminals_list                   401  403  403  200  200  200  200  200  403  200
+terminals_create                 401  403  403  403  201  201  400  403  403  403
+terminals_retrieve               401  403  403  200  200  200  404  200  403  200
+terminals_update                 401  403  403  403  200  200  404  403  403  403
+terminals_partial_update         401  403  403  403  200  200  404  403  403  403
+terminals_destroy                401  403  403  403  204  204  404  403  403  403
+terminals_activation_code_create 401  403  403  403  201  201  404  403  403  403
+terminals_revoke_create          401  403  403  403  200  200  404  403  403  403
+routing_explain                  401  403  403  200  200  200  404  200  403  200
+routing_checks                   401  403  403  200  200  200  200  200  403  200
+license_retrieve                 401  403  403  200  403  403  403  403  403  200
+license_upload                   401  403  403  403  403  403  403  403  403  403
+terminal_activate_create         201  201  201  201  201  201  201  201  201  201
+terminal_configuration_retrieve  401  200  403  403  403  403  403  403  403  401
+terminal_status_retrieve         401  200  403  403  403  403  403  403  403  401
+terminal_webpos_retrieve         401  200  403  403  403  403  403  403  403  401
+terminal_token_create            401  201  403  403  403  403  403  403  403  401
+terminal_revoke_create           401  204  403  403  403  403  403  403  403  401
+agent_token_create               401  403  201  403  403  403  403  403  403  401
 """
 EXPECTED = {
     name: dict(zip(CALLERS, map(int, statuses), strict=True))
@@ -144,6 +149,7 @@ def make_callers(tree, objects):
     admin = make_admin()
     tokens = {
         "terminal": issue_token(objects["terminals"], timezone.now()).text,
+        "agent": issue_agent_token(objects["servers"].pk, timezone.now()).text,
         "reading": make_user_token(admin, is_read_only=True),
         "administrator": make_user_token(make_user(role=SYSTEM_ADMINISTRATOR)),
         "operator": make_user_token(operator),

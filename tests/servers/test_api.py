@@ -83,6 +83,7 @@ def test_create_writes_the_tabs_and_answers_with_everything(tree):
         "status_cause": "",
         "is_flapping": False,
         "last_seen_at": None,
+        "has_agent": False,
     }
 
 
