@@ -26,9 +26,12 @@ EVERYWHERE = "accounts.see_all_organizations"
 RECORDS = (
     "activationcode",
     "agenttoken",
+    "delivery",
+    "deliveryattempt",
     "event",
     "failedactivation",
     "incident",
+    "notice",
     "pulse",
     "reachability",
     "revision",

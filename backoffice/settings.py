@@ -212,8 +212,31 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # every task is periodic and sa
 # The vendor's public keys, which licences are checked with: part of the product, not of its configuration.
 LICENSE_VENDOR_KEYS = BASE_DIR / "licensing" / "vendor_keys"
 
-# How long the event log is kept.
+# How long the event log and the notices are kept.
 BOOSTER_EVENT_DAYS = whole_number("BOOSTER_EVENT_DAYS", default=400)
+
+# --- Notices -------------------------------------------------------------------------------------
+
+# The mail server; without one, e-mail channels say so and deliver nothing.
+EMAIL_URL = env.str("EMAIL_URL", default="")
+try:
+    _EMAIL: dict[str, Any] = environ.Env.email_url_config(EMAIL_URL or "dummymail://")
+except (ImproperlyConfigured, ValueError) as error:
+    raise ImproperlyConfigured(
+        "EMAIL_URL must be an smtp://, smtp+tls:// or smtp+ssl:// address, such as smtp+tls://user:password@host:587."
+    ) from error
+EMAIL_BACKEND: str = _EMAIL["EMAIL_BACKEND"]
+EMAIL_HOST: str = _EMAIL["EMAIL_HOST"] or "localhost"
+EMAIL_PORT: int = _EMAIL["EMAIL_PORT"] or 25
+EMAIL_HOST_USER: str = _EMAIL["EMAIL_HOST_USER"] or ""
+EMAIL_HOST_PASSWORD: str = _EMAIL["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS: bool = _EMAIL.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL: bool = _EMAIL.get("EMAIL_USE_SSL", False)
+EMAIL_FILE_PATH: str | None = _EMAIL["EMAIL_FILE_PATH"] or None
+EMAIL_TIMEOUT = 5
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("BOOSTER_MAIL_FROM", default="Booster Back Office <booster@localhost>")
+# Whether webhooks may call private addresses.
+BOOSTER_WEBHOOK_PRIVATE = env.bool("BOOSTER_WEBHOOK_PRIVATE", default=False)
 
 # --- People --------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from accounts.models import User
 from accounts.tokens import create_user_token
+from notices.models import Channel
 from organizations.models import Organization
 from organizations.tree import create_organization
 from servers.definition import Assignment, save_server
@@ -81,6 +82,16 @@ def make_terminal(search_key: str, organization: Organization, **fields: Any) ->
     terminal.full_clean()
     terminal.save()
     return terminal
+
+
+def make_channel(name: str = "", *, kind: str = "email", **fields: Any) -> Channel:
+    """Make a notice channel; an e-mail channel has one recipient unless told otherwise."""
+    if kind == "email":
+        fields.setdefault("recipients", ["ops@acme.example"])
+    channel = Channel(name=name or f"channel {next(_number)}", kind=kind, **fields)
+    channel.full_clean()
+    channel.save()
+    return channel
 
 
 def make_user(username: str = "", *, role: str = "", **fields: Any) -> User:

@@ -64,6 +64,8 @@ def test_a_value_may_come_from_a_file(tmp_path):
         ({"DATABASE_URL": "postgresql://host/x", "DATABASE_CONN_MAX_AGE_S": "soon"}, "DATABASE_CONN_MAX_AGE_S must be"),
         ({"REDIS_URL": "localhost"}, "REDIS_URL must be"),
         ({"BOOSTER_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "BOOSTER_TRUSTED_PROXIES must name"),
+        ({"EMAIL_URL": "mail.example:25"}, "EMAIL_URL must be"),
+        ({"EMAIL_URL": "smtp://mail.example:port"}, "EMAIL_URL must be"),
         ({"BOOSTER_EVENT_DAYS": "many"}, "BOOSTER_EVENT_DAYS must be"),
         ({"BOOSTER_DATA_DIR": "/proc/none"}, "The data directory /proc/none cannot be used"),
     ],
