@@ -8,7 +8,7 @@ clock. Rules N12 and N13; timings and transitions of reference/openbravo 6.3 as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -35,11 +35,15 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at a server. `cause` says what was seen, for people; it must not be empty."""
+    """One look at a server. `cause` says what was seen, for people; raises ValueError when it is empty."""
 
     sight: Sight
     at: datetime
     cause: str
+
+    def __post_init__(self) -> None:
+        if not self.cause.strip():
+            raise ValueError("An observation needs a cause.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class Standing:
 
     `bad_since` is the first observation against it since it was last seen ready, `successes` how often in
     a row it was seen ready, `failures` how often in a row it did not answer. `attempted_at` is when the
-    last way back online began; None after a success, and after an administrator asked to try again.
+    last way back online began; None after a success, and after an administrator asked to try again. So
+    only a server that is offline or on its way back has one.
     """
 
     status: Status = Status.OFFLINE
@@ -101,6 +106,15 @@ class Standing:
         """Whether it was seen ready in its present state, and nothing has spoken against it since."""
         return self._holds(self.ready_at, self.failed_at, self.unready_at)
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether it failed to answer in its present state, and has not answered since."""
+        return (
+            self.failed_at is not None
+            and (self.since is None or self.failed_at >= self.since)
+            and _is_after(self.failed_at, self.seen_at)
+        )
+
     def _holds(self, seen_at: datetime | None, *against: datetime | None) -> bool:
         return seen_at is not None and all(seen_at >= other for other in (self.since, *against) if other is not None)
 
@@ -118,20 +132,22 @@ class Change:
 def observe(standing: Standing, seen: Observation, timings: Timings) -> Standing:
     """Return `standing` with one observation more; the state itself stays.
 
-    Observations of one moment give the same result in any order. An observation older than what is
-    known already is ignored.
+    Observations of one moment give the same result in any order, and the same sight counts once for
+    one moment. An observation older than what is known already is ignored.
     """
     if any(known > seen.at for known in (standing.ready_at, standing.unready_at, standing.failed_at) if known):
         return standing
     if seen.sight is Sight.FAILED:
         return _seen_failing(standing, seen)
-    if _is_silent(standing.seen_at, seen.at, timings):
+    if standing.status is Status.OFFLINE and _is_silent(standing.seen_at, seen.at, timings):
         # Whoever comes back after a silence need not wait because an attempt before it failed.
         standing = replace(standing, attempted_at=None)
     return _seen_ready(standing, seen.at, timings) if seen.sight is Sight.READY else _seen_unready(standing, seen)
 
 
 def _seen_ready(standing: Standing, at: datetime, timings: Timings) -> Standing:
+    if standing.ready_at == at:
+        return standing
     was_bad = standing.bad_since is not None and standing.bad_since < at
     was_interrupted = was_bad or _is_silent(standing.ready_at, at, timings)
     successes = 1 if was_interrupted else standing.successes + 1
@@ -148,9 +164,10 @@ def _seen_unready(standing: Standing, seen: Observation) -> Standing:
 
 
 def _seen_failing(standing: Standing, seen: Observation) -> Standing:
-    cause = seen.cause if standing.failed_at != seen.at else max(seen.cause, standing.failure_cause)
+    is_new = standing.failed_at != seen.at
+    cause = seen.cause if is_new else max(seen.cause, standing.failure_cause)
     failing = replace(standing, failed_at=seen.at, failure_cause=cause)
-    if standing.seen_at == seen.at:  # that it answered at this moment wins
+    if standing.seen_at == seen.at or not is_new:  # that it answered at this moment wins
         return failing
     return replace(failing, bad_since=standing.bad_since or seen.at, failures=standing.failures + 1)
 
@@ -164,8 +181,8 @@ def judge(
     received was not missed, so silence and waits count from there at the earliest.
     """
     changes: list[Change] = []
-    while (decided := _next(standing, moment, timings, watching_since)) is not None:
-        status, cause = decided
+    while (step := _STEPS[standing.status](_Look(standing, moment, timings, watching_since))) is not None:
+        status, cause = step
         changes.append(Change(standing.status, status, moment, cause))
         attempted_at = standing.attempted_at
         if status is Status.TRANSITION_TO_ONLINE:
@@ -176,51 +193,95 @@ def judge(
     return standing, tuple(changes)
 
 
-def _next(  # noqa: PLR0911 - one return per row of the table
-    standing: Standing, moment: datetime, timings: Timings, watching_since: datetime | None
-) -> tuple[Status, str] | None:
-    """Return the state to go to and why, or None to stay: one step of the table in 6.3."""
-    against = next(_against(standing, moment, timings, watching_since), "")
-    waited = moment - (_latest(standing.since, watching_since) or moment)
-    match standing.status:
-        case Status.ONLINE:
-            if against:
-                return Status.TRANSITION_TO_OFFLINE, against
-        case Status.TRANSITION_TO_OFFLINE:
-            if standing.is_ready and _may_attempt(standing, moment, timings):
-                return Status.TRANSITION_TO_ONLINE, "It answers again and is ready."
-            if waited > timedelta(seconds=timings.transition_to_offline_wait_s):
-                return Status.OFFLINE, against or standing.cause
-        case Status.OFFLINE:
-            is_gone = _is_silent(standing.seen_at, moment, timings)
-            if standing.is_answering and not is_gone and _may_attempt(standing, moment, timings):
-                return Status.TRANSITION_TO_ONLINE, "It answers."
-        case Status.TRANSITION_TO_ONLINE:
-            if standing.is_ready and standing.successes >= timings.successes_before_online:
-                return Status.ONLINE, "It is ready."
-            if standing.failed_at is not None and not standing.is_answering and standing.failed_at < moment:
-                return Status.OFFLINE, standing.failure_cause
-            if waited > timedelta(seconds=timings.transition_to_online_wait_s):
-                why = f"Not ready within {timings.transition_to_online_wait_s} s."
-                return Status.OFFLINE, f"{why} {against or standing.unready_cause}".strip()
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The evidence as it looks at one moment."""
+
+    standing: Standing
+    moment: datetime
+    timings: Timings
+    watching_since: datetime | None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing was heard for so long that what was heard last tells nothing about now."""
+        return _is_silent(self.standing.seen_at, self.moment, self.timings)
+
+    @property
+    def against(self) -> str:
+        """What speaks against the server, from before this moment; empty if nothing does."""
+        return next(self._reasons(), "")
+
+    def _reasons(self) -> Iterator[str]:
+        standing, timings = self.standing, self.timings
+        has_failed = standing.failures >= timings.failures_before_offline
+        if has_failed and standing.failed_at and standing.failed_at < self.moment:
+            yield standing.failure_cause
+        if self.why_unready and standing.unready_at and standing.unready_at < self.moment:
+            yield self.why_unready
+        if _is_silent(_latest(standing.seen_at, self.watching_since), self.moment, timings):
+            yield f"No heartbeat for {timings.silence_allowed.total_seconds():.0f} s."
+
+    @property
+    def why_unready(self) -> str:
+        """What it last said about not being ready; empty if it was ready since, or never said so."""
+        standing = self.standing
+        said_so = standing.unready_at is not None and _is_after(standing.unready_at, standing.ready_at)
+        return standing.unready_cause if said_so else ""
+
+    @property
+    def may_attempt(self) -> bool:
+        """Whether a way back may begin: at most one per wait, counted from the start of the last."""
+        wait = timedelta(seconds=self.timings.failed_transition_to_online_wait_s)
+        return self.standing.attempted_at is None or self.moment - self.standing.attempted_at >= wait
+
+    def has_waited(self, wait_s: int) -> bool:
+        """Tell whether the present state has lasted longer than that while we were watching."""
+        begun = _latest(self.standing.since, self.watching_since)
+        return begun is not None and self.moment - begun > timedelta(seconds=wait_s)
+
+
+_Step = tuple[Status, str] | None
+"""The state to go to and why, or None to stay."""
+
+
+def _from_online(look: _Look) -> _Step:
+    return (Status.TRANSITION_TO_OFFLINE, look.against) if look.against else None
+
+
+def _from_transition_to_offline(look: _Look) -> _Step:
+    if look.standing.is_ready and not look.is_gone:
+        return Status.TRANSITION_TO_ONLINE, "It answers again and is ready."
+    if look.has_waited(look.timings.transition_to_offline_wait_s):
+        return Status.OFFLINE, look.against or look.standing.cause
     return None
 
 
-def _against(standing: Standing, moment: datetime, timings: Timings, watching_since: datetime | None) -> Iterator[str]:
-    """Yield what speaks against the server, from before `moment`."""
-    if standing.failures >= timings.failures_before_offline and standing.failed_at and standing.failed_at < moment:
-        yield standing.failure_cause
-    if standing.unready_at and standing.unready_at < moment and _is_after(standing.unready_at, standing.ready_at):
-        yield standing.unready_cause
-    heard_at = _latest(standing.seen_at, watching_since)
-    if _is_silent(heard_at, moment, timings):
-        yield f"No heartbeat for {timings.silence_allowed.total_seconds():.0f} s."
+def _from_offline(look: _Look) -> _Step:
+    if look.standing.is_answering and not look.is_gone and look.may_attempt:
+        return Status.TRANSITION_TO_ONLINE, "It answers."
+    return None
 
 
-def _may_attempt(standing: Standing, moment: datetime, timings: Timings) -> bool:
-    """Tell whether a way back may begin: at most one per wait, counted from the start of the last."""
-    wait = timedelta(seconds=timings.failed_transition_to_online_wait_s)
-    return standing.attempted_at is None or moment - standing.attempted_at >= wait
+def _from_transition_to_online(look: _Look) -> _Step:
+    standing, timings = look.standing, look.timings
+    if standing.is_ready and not look.is_gone and standing.successes >= timings.successes_before_online:
+        return Status.ONLINE, "It is ready."
+    if standing.is_failing and standing.failed_at and standing.failed_at < look.moment:
+        return Status.OFFLINE, standing.failure_cause
+    if look.has_waited(timings.transition_to_online_wait_s):
+        why = look.why_unready or look.against
+        return Status.OFFLINE, f"Not ready within {timings.transition_to_online_wait_s} s. {why}".strip()
+    return None
+
+
+_STEPS: Mapping[Status, Callable[[_Look], _Step]] = {
+    Status.ONLINE: _from_online,
+    Status.TRANSITION_TO_OFFLINE: _from_transition_to_offline,
+    Status.OFFLINE: _from_offline,
+    Status.TRANSITION_TO_ONLINE: _from_transition_to_online,
+}
+"""The table of 6.3, by the state a server is in."""
 
 
 def _is_silent(heard_at: datetime | None, moment: datetime, timings: Timings) -> bool:
