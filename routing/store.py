@@ -10,11 +10,12 @@ from datetime import datetime
 from functools import cached_property
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from backoffice.credentials import Credential, is_secret
 from routing import document, revision
 from routing.document import Document, ServerState
-from routing.landscape import Landscape, OrganizationCode
+from routing.landscape import Landscape, OrganizationCode, Server
 from routing.load import load
 from servers.address import origin_of
 from servers.models import ServerState as ServerStateRow
@@ -47,6 +48,14 @@ class Snapshot:
         """The origins that may call the terminal doors from a browser."""
         servers = {origin_of(server.url) for server in self.landscape.servers.values() if server.is_active}
         return frozenset(servers | {origin.rstrip("/").lower() for origin in settings.BOOSTER_ALLOWED_ORIGINS})
+
+    @cached_property
+    def _servers_by_folded_key(self) -> Mapping[str, Server]:
+        return {key.lower(): server for key, server in self.landscape.servers.items() if server.is_active}
+
+    def active_server(self, key: str) -> Server | None:
+        """Return the active server with that key, whatever its case, or None."""
+        return self._servers_by_folded_key.get(key.lower())
 
     def token(self, credential: Credential) -> TokenState | None:
         """Return the state of the token that `credential` spells, or None if it is not known here."""
@@ -109,6 +118,20 @@ class Store:
         self.refresh()
         assert self.snapshot is not None  # noqa: S101 - refresh leaves one or raises
         return self.snapshot
+
+    def recent(self) -> Snapshot:
+        """Return the snapshot without a query while it is kept up to date, else after checking the revision.
+
+        A database that is away leaves the snapshot there is; without one its error passes through.
+        """
+        if self.snapshot is not None and self.stale_s is None:
+            return self.snapshot
+        try:
+            return self.current()
+        except DatabaseError:
+            if self.snapshot is None:
+                raise
+            return self.snapshot
 
     def refresh(self) -> bool:
         """Read what moved since the last time; return whether anything had. Database errors pass through."""

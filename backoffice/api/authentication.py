@@ -11,10 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar
 
-import redis
-import structlog
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.core.cache import cache
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.permissions import SAFE_METHODS
@@ -24,9 +21,8 @@ from accounts.models import User, UserToken
 from accounts.tokens import find_user_token, note_use
 from backoffice.addresses import client_address, counted_as
 from backoffice.credentials import Credential, parse_credential
-from backoffice.refusals import Forbidden, TooManyAttempts, Unauthenticated
-
-logger = structlog.get_logger(__name__)
+from backoffice.rate_limits import count
+from backoffice.refusals import Forbidden, Unauthenticated
 
 Verifier = Callable[[Credential, datetime], Any]
 _verifiers: dict[str, Verifier] = {}
@@ -62,22 +58,15 @@ def count_failure(address: str, moment: datetime) -> None:
     """Count a failed check against `address`; raises TooManyAttempts once there were too many.
 
     Called only after a check has failed, so that a valid credential is never refused because
-    of others behind the same address. Without the shared cache nothing is counted: that is better
-    than locking everybody out.
+    of others behind the same address.
     """
-    window, elapsed = divmod(int(moment.timestamp()), FAILURE_WINDOW_S)
-    key = f"failed-credentials:{counted_as(address)}:{window}"
-    try:
-        cache.add(key, 0, timeout=FAILURE_WINDOW_S)
-        failures = cache.incr(key)
-    except (redis.RedisError, ValueError) as error:
-        logger.warning("failed-credential-not-counted", error=type(error).__name__)
-        return
-    if failures > FAILURES_PER_ADDRESS:
-        raise TooManyAttempts(
-            "Too many wrong credentials came from this address.",
-            retry_after_s=FAILURE_WINDOW_S - elapsed,
-        )
+    count(
+        f"failed-credentials:{counted_as(address)}",
+        limit=FAILURES_PER_ADDRESS,
+        window_s=FAILURE_WINDOW_S,
+        moment=moment,
+        detail="Too many wrong credentials came from this address.",
+    )
 
 
 class BearerAuthentication(BaseAuthentication):

@@ -53,8 +53,8 @@ def check_query(request: Request, known: frozenset[str]) -> None:
             raise query_error(name, "invalid", f"{name} has characters that nothing is named with.")
 
 
-def _read_bounded(stream: IO[bytes] | HttpRequest) -> bytes:
-    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+def _read_bounded(stream: IO[bytes] | HttpRequest, limit: int | None = None) -> bytes:
+    limit = limit or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     body: bytes = stream.read(limit + 1)
     if len(body) > limit:
         raise TooLarge(f"A body may have at most {limit} bytes.")
@@ -70,12 +70,15 @@ def take_body_of_unknown_length(request: HttpRequest) -> None:
 
 
 class BoundedJSONParser(JSONParser):
-    """Read JSON of at most DATA_UPLOAD_MAX_MEMORY_SIZE bytes; Django bounds only what it reads itself."""
+    """Read JSON of at most `limit` bytes; Django bounds only what it reads itself."""
+
+    limit: int | None = None
+    """None: DATA_UPLOAD_MAX_MEMORY_SIZE."""
 
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         try:
-            return super().parse(BytesIO(_read_bounded(stream)), media_type, parser_context)
+            return super().parse(BytesIO(_read_bounded(stream, self.limit)), media_type, parser_context)
         except RecursionError as error:
             raise ParseError("The body is nested too deeply.") from error

@@ -23,9 +23,9 @@ MEANINGS = {
     409: "The present state does not allow this; `detail` names what blocks",
     410: "No longer valid; trying again is pointless",
     412: "`If-Match` names another version of the object",
-    413: "The body has more than 1 MiB",
+    413: "The body is larger than this door accepts, at most 1 MiB",
     415: "The body is not JSON",
-    429: "Too many failed attempts; see `Retry-After`",
+    429: "Too many failed attempts, or calls; see `Retry-After`",
     503: "Temporarily unavailable; see `Retry-After`",
 }
 HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}

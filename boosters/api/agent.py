@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.urls import path
 from django.utils import timezone
@@ -12,10 +12,24 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED
 
+from backoffice.addresses import client_address
+from backoffice.api.parsing import BoundedJSONParser
+from backoffice.api.serializers import StrictSerializer
 from backoffice.api.views import ApiView
+from backoffice.rate_limits import count
+from backoffice.refusals import Unauthenticated
 from boosters.authentication import AgentAuthentication, IsAgent
+from fleet.heartbeat import Action, Report, receive
 from servers.agent_tokens import issue_agent_token, note_first_use
-from servers.models import AgentToken
+from servers.models import KEY_LENGTH, AgentToken, ServerStatus
+
+LARGEST_REPORT = 256 * 1024
+MOST_MODULES = 500
+MOST_OBSERVED = 1_000
+LARGEST_NUMBER = 2**31 - 1
+ADDRESS_LENGTH = 45
+HEARTBEATS_PER_WINDOW = 60
+HEARTBEAT_WINDOW_S = 60
 
 
 class RolledAgentToken(serializers.Serializer[Any]):
@@ -34,6 +48,105 @@ class AgentDoor(ApiView):
         return cast(AgentToken, self.request.auth)
 
 
+class ReportParser(BoundedJSONParser):
+    limit = LARGEST_REPORT
+
+
+class ModuleReport(StrictSerializer):
+    name = serializers.CharField(max_length=120)
+    version = serializers.CharField(max_length=60, allow_blank=True)
+
+
+class ReachReport(StrictSerializer):
+    key = serializers.CharField(max_length=KEY_LENGTH, help_text="Key of another server.")
+    reachable = serializers.BooleanField()
+
+
+class HeartbeatRequest(StrictSerializer):
+    key = serializers.CharField(
+        max_length=KEY_LENGTH, required=False, help_text="Key the server is configured with; another's is refused."
+    )
+    software_version = serializers.CharField(max_length=60, allow_blank=True)
+    modules: serializers.ListSerializer[Any] = serializers.ListSerializer(
+        child=ModuleReport(), max_length=MOST_MODULES, help_text=f"At most {MOST_MODULES}."
+    )
+    ready = serializers.BooleanField(help_text="Whether the server is ready to work: all its hooks say so.")
+    pending = serializers.IntegerField(
+        min_value=0, max_value=LARGEST_NUMBER, help_text="Transactions that wait to be processed."
+    )
+    cause = serializers.CharField(
+        max_length=255, required=False, allow_blank=True, default="", help_text="Why it is not ready."
+    )
+    host_name = serializers.CharField(max_length=255, allow_blank=True)
+    os = serializers.CharField(max_length=120, allow_blank=True)
+    observed: serializers.ListSerializer[Any] = serializers.ListSerializer(
+        child=ReachReport(), max_length=MOST_OBSERVED, help_text=f"Servers it called, at most {MOST_OBSERVED}."
+    )
+    sent_at = serializers.DateTimeField(
+        required=False, help_text="Time of the host's clock. A wrong one is shown, and changes nothing else."
+    )
+
+
+class HeartbeatAnswer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(ServerStatus.choices, help_text="State of the server after this report.")
+    since = serializers.DateTimeField(allow_null=True)
+    next_interval_s = serializers.IntegerField(help_text="When to report again, in seconds.")
+    todo = serializers.ListField(
+        child=serializers.DictField(child=serializers.ChoiceField([action.value for action in Action])),
+        help_text='What to do: `[{"action": …}]`. An action that is not known is to be ignored.',
+    )
+
+
+class HeartbeatView(AgentDoor):
+    """Report the state of the calling agent's server; answers with its state as the Booster sees it.
+
+    Refused whole, and without a trace: 400 malformed; 401 unknown or ended token, inactive server, or
+    the key of another server; 413 more than 256 KiB; 429 more than 60 reports in a minute.
+    """
+
+    parser_classes = (ReportParser,)
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (429,)}
+
+    def check_throttles(self, request: Request) -> None:
+        """Count the report against its token before it is read, so that a flood hurts its sender alone."""
+        count(
+            f"heartbeats:{self.token.token_id}",
+            limit=HEARTBEATS_PER_WINDOW,
+            window_s=HEARTBEAT_WINDOW_S,
+            moment=timezone.now(),
+            detail="This agent reports too often.",
+        )
+
+    @extend_schema(request=HeartbeatRequest, responses={200: HeartbeatAnswer})
+    def post(self, request: Request) -> Response:
+        form = HeartbeatRequest(data=request.data)
+        form.is_valid(raise_exception=True)
+        told = form.validated_data
+        server, moment = self.token.server, timezone.now()
+        if told.get("key", server.key).lower() != server.key.lower():
+            raise Unauthenticated("The token belongs to a server with another key.")
+        report = Report(
+            is_ready=told["ready"],
+            pending=told["pending"],
+            cause=told["cause"],
+            software_version=told["software_version"],
+            modules=[dict(module) for module in told["modules"]],
+            host_name=told["host_name"],
+            os=told["os"],
+            observed={row["key"]: row["reachable"] for row in told["observed"]},
+            sent_at=told.get("sent_at"),
+        )
+        note_first_use(self.token, moment)
+        answer = receive(server, report, moment, client_address(request._request)[:ADDRESS_LENGTH])
+        shown = {
+            "status": answer.status,
+            "since": answer.since,
+            "next_interval_s": answer.next_interval_s,
+            "todo": [{"action": action} for action in answer.todo],
+        }
+        return Response(HeartbeatAnswer(shown).data)
+
+
 class AgentTokenView(AgentDoor):
     """Roll the calling agent's token: the old one stays valid until the new one is first used, at most 10 minutes."""
 
@@ -47,6 +160,8 @@ class AgentTokenView(AgentDoor):
 
 
 urlpatterns = [
+    path("heartbeat", HeartbeatView.as_view(), name="agent-heartbeat"),
+    path("heartbeat/", HeartbeatView.as_view()),
     path("token", AgentTokenView.as_view(), name="agent-token"),
     path("token/", AgentTokenView.as_view()),
 ]

@@ -89,6 +89,7 @@ terminal_status_retrieve         401  200  403  403  403  403  403  403  403  40
 terminal_webpos_retrieve         401  200  403  403  403  403  403  403  403  401
 terminal_token_create            401  201  403  403  403  403  403  403  403  401
 terminal_revoke_create           401  204  403  403  403  403  403  403  403  401
+agent_heartbeat_create           401  403  200  403  403  403  403  403  403  401
 agent_token_create               401  403  201  403  403  403  403  403  403  401
 """
 EXPECTED = {
@@ -119,6 +120,15 @@ NEW = {
     "servers": {"name": "New", "key": "new"},
     "terminals": {"search_key": "NEW"},
 }
+HEARTBEAT = {
+    "software_version": "1",
+    "modules": [],
+    "ready": True,
+    "pending": 0,
+    "host_name": "oslo",
+    "os": "Debian",
+    "observed": [],
+}
 MANIFEST = {
     "format": 1,
     "module": {"name": "org.example.m", "version": "1"},
@@ -134,6 +144,8 @@ def request_for(operation, method, path, objects, code):
         return path, {"terminal": "OSLO-1", "code": code}
     if operation == "modules_install_create":
         return path, MANIFEST
+    if operation == "agent_heartbeat_create":
+        return path, HEARTBEAT
     if "{" in path:
         path = path.replace("{id}", str(objects[collection].pk))
     if collection in BODIES and method in ("post", "put", "patch") and path.count("/") in (4, 5):
