@@ -40,6 +40,7 @@ RECORDS = (
     "statustransition",
     "terminalreport",
     "terminaltoken",
+    "transitioncount",
 )
 OF_PEOPLE = ("user", "usertoken")
 

@@ -309,6 +309,20 @@ class StatusTransition(models.Model):
         return f"{self.server_key} {self.from_status} → {self.to_status}"
 
 
+class TransitionCount(models.Model):
+    """How many changes to a state there ever were before `until`; history is pruned, this is not.
+
+    Later changes are still in the history to be counted there. See `servers.history`.
+    """
+
+    to_status = models.CharField(max_length=25, choices=ServerStatus.choices, primary_key=True)
+    number = models.BigIntegerField(default=0)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.number} to {self.to_status} until {self.until:%Y-%m-%d %H:%M}"
+
+
 class AgentToken(RollingToken):
     """The token of the Booster Agent beside a server."""
 
