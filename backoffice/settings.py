@@ -203,6 +203,7 @@ CELERY_BEAT_SCHEDULE = {
         "accounts.tasks.prune_failed_logins",
         "accounts.tasks.prune_sessions",
         "events.tasks.prune_events",
+        "fleet.tasks.prune_history",
         "terminals.tasks.prune_activations",
     )
 }
@@ -214,6 +215,13 @@ LICENSE_VENDOR_KEYS = BASE_DIR / "licensing" / "vendor_keys"
 
 # How long the event log and the notices are kept.
 BOOSTER_EVENT_DAYS = whole_number("BOOSTER_EVENT_DAYS", default=400)
+# How long the servers' transitions and the closed incidents are kept; the uptime of 90 days is shown.
+BOOSTER_HISTORY_DAYS = whole_number("BOOSTER_HISTORY_DAYS", default=400)
+SHORTEST_HISTORY_DAYS, LONGEST_HISTORY_DAYS = 91, 36_500
+if not SHORTEST_HISTORY_DAYS <= BOOSTER_HISTORY_DAYS <= LONGEST_HISTORY_DAYS:
+    raise ImproperlyConfigured(
+        f"BOOSTER_HISTORY_DAYS must be {SHORTEST_HISTORY_DAYS} to {LONGEST_HISTORY_DAYS}, not {BOOSTER_HISTORY_DAYS}."
+    )
 
 # --- Notices -------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from django.db.models import Count, Exists, OuterRef, Q, Subquery
 
 from servers.models import MobileServer, ServerState, StatusTransition, TransitionCount
 from servers.status import Status
-from servers.uptime import Interval, Step, uptime
+from servers.uptime import Step, uptime
 
 PERIODS_DAYS = (1, 7, 30, 90)
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,12 +39,12 @@ def steps_of(server_ids: Collection[int], start: datetime) -> dict[int, list[Ste
 def uptimes_of(
     server_ids: Collection[int],
     moment: datetime,
-    excluded: Mapping[int, Iterable[Interval]] | None = None,
+    excluded: Mapping[int, Iterable[tuple[datetime, datetime]]] | None = None,
 ) -> dict[int, dict[int, float | None]]:
     """Return, by server id and number of days (1, 7, 30, 90), the share of that time it was online.
 
-    `excluded` holds the maintenance of each server by its id. None: nothing of that time counts. Two
-    queries, however many servers.
+    `excluded` holds start and end of each server's maintenance by its id, as `fleet.maintenance.windows`
+    gives them. None: nothing of that time counts. Two queries, however many servers.
     """
     excluded = excluded or {}
     steps = steps_of(server_ids, moment - timedelta(days=max(PERIODS_DAYS)))

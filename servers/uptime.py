@@ -39,7 +39,7 @@ class Bucket:
 
 def uptime(
     transitions: Iterable[Step],
-    excluded: Iterable[Interval],
+    excluded: Iterable[tuple[datetime, datetime]],
     start: datetime,
     end: datetime,
     *,
@@ -49,8 +49,8 @@ def uptime(
 
     `transitions` are those in that time and the last before it, oldest first: before the first of
     them nothing is known, and nothing counts. Neither does the time before `proved_at`, when the
-    server was online for the first time, nor that of the `excluded` intervals (maintenance), which may
-    overlap. The transitions to online and offline are not online.
+    server was online for the first time, nor that of the `excluded` pairs of start and end (maintenance),
+    which may overlap. The transitions to online and offline are not online.
     """
     counted_from = start if proved_at is None else max(start, proved_at)
     counted = online = timedelta(0)
@@ -93,10 +93,10 @@ def _stretches(transitions: Iterable[Step], start: datetime, end: datetime) -> I
             yield step.status, stretch
 
 
-def _merged(intervals: Iterable[Interval]) -> Sequence[Interval]:
+def _merged(intervals: Iterable[tuple[datetime, datetime]]) -> Sequence[Interval]:
     """Return the same time without overlaps, oldest first."""
     merged: list[Interval] = []
-    for interval in sorted(intervals):
+    for interval in (Interval(start, end) for start, end in sorted(intervals)):
         if merged and interval.start <= merged[-1].end:
             merged[-1] = Interval(merged[-1].start, max(merged[-1].end, interval.end))
         else:
