@@ -197,17 +197,24 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 HOUR_S = 3_600
-CELERY_BEAT_SCHEDULE = {
+CELERY_BEAT_SCHEDULE: dict[str, Any] = {
     task: {"task": task, "schedule": HOUR_S}
     for task in (
         "accounts.tasks.prune_failed_logins",
         "accounts.tasks.prune_sessions",
         "events.tasks.prune_events",
         "fleet.tasks.prune_history",
+        "notices.tasks.prune_notices",
         "terminals.tasks.prune_activations",
     )
 }
 CELERY_BEAT_SCHEDULE["licensing.tasks.keep_moment"] = {"task": "licensing.tasks.keep_moment", "schedule": 60}
+DELIVER_EVERY_S = 5
+CELERY_BEAT_SCHEDULE["notices.tasks.deliver"] = {
+    "task": "notices.tasks.deliver",
+    "schedule": DELIVER_EVERY_S,
+    "options": {"expires": DELIVER_EVERY_S},  # what no worker took in time, the next round does
+}
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # every task is periodic and safe to run twice: nothing to keep
 
 # The vendor's public keys, which licences are checked with: part of the product, not of its configuration.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,17 @@ def record(
     )
     told = {"object_type": object_type, "object_key": object_key, "actor": event.actor_name, "cause": cause}
     logger.info(kind, **{name: value for name, value in told.items() if value}, **data)
+    for listener in _listeners:
+        listener(event)
     return event
+
+
+_listeners: list[Callable[[Event], None]] = []
+
+
+def listen(listener: Callable[[Event], None]) -> None:
+    """Call `listener` with every event, in the transaction that records it: for rooms above the one that tells."""
+    _listeners.append(listener)
 
 
 _kept: set[str] = set()

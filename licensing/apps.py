@@ -8,8 +8,8 @@ class LicensingConfig(AppConfig):
 
     def ready(self) -> None:
         from events.log import keep
-        from licensing.installation import ACCEPTED, REFUSED
+        from licensing.installation import ACCEPTED, NOTICE, REFUSED
         from licensing.start import note_start
 
-        keep(ACCEPTED, REFUSED)
+        keep(ACCEPTED, REFUSED, NOTICE)  # the last so that nothing is noticed twice
         post_migrate.connect(note_start, sender=self, dispatch_uid="licensing.start.note_start")

@@ -202,9 +202,17 @@ def give_notice() -> bool:
         Installation.objects.select_for_update().get(pk=THE_ONE)
         told: dict[str, Any] = {"days": days, "state": status.state.value}
         key = status.license.id if status.license else ""
-        if any(given.data == told for given in Event.objects.filter(kind=NOTICE, object_key=key)):
+        if any(told.items() <= given.data.items() for given in Event.objects.filter(kind=NOTICE, object_key=key)):
             return False
-        record(NOTICE, moment=where.now, object_type="license", object_key=key, cause=rules.headline(status), **told)
+        record(
+            NOTICE,
+            moment=where.now,
+            object_type="license",
+            object_key=key,
+            cause=rules.headline(status),
+            days_left=where.days_left,
+            **told,
+        )
     return True
 
 

@@ -203,7 +203,10 @@ class Delivery(models.Model):
 
 
 class DeliveryAttempt(models.Model):
-    """One attempt: `status` is the HTTP status where there was one, `error` is empty where it succeeded."""
+    """One attempt: `status` is the HTTP status where there was one, `error` is empty where it succeeded.
+
+    A refusal's `answer` can repeat the address it was sent to, so not everybody may read it.
+    """
 
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="log")
     at = models.DateTimeField()
@@ -211,6 +214,9 @@ class DeliveryAttempt(models.Model):
     status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="HTTP status of the answer.")
     took_ms = models.PositiveIntegerField(help_text="How long the attempt took, in milliseconds.")
     error = models.CharField(max_length=500, blank=True)
+    answer = models.CharField(
+        max_length=200, blank=True, help_text="How a refusal began; for those who may change the channel."
+    )
 
     class Meta:
         ordering: ClassVar[list[str]] = ["-at", "-pk"]

@@ -9,6 +9,8 @@ from django.utils import timezone
 from backoffice.celery import app
 from events.log import record
 from events.models import Event
+from notices.models import Notice
+from notices.outbox import tell
 from terminals.models import FailedActivation
 
 pytestmark = pytest.mark.django_db
@@ -35,6 +37,16 @@ def test_events_are_kept_for_the_configured_days():
     deleted = run("events.tasks.prune_events")
 
     assert (deleted, [event.kind for event in Event.objects.all()]) == (1, ["recent"])
+
+
+def test_notices_are_kept_for_the_configured_days():
+    now = timezone.now()
+    for key, days in (("old", 401), ("recent", 399)):
+        tell("test", key=key, subject=key, text="", moment=now - timedelta(days=days))
+
+    deleted = run("notices.tasks.prune_notices")
+
+    assert (deleted, [notice.key for notice in Notice.objects.all()]) == (1, ["recent"])
 
 
 def test_sessions_that_ended_are_forgotten():

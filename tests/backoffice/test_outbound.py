@@ -6,7 +6,6 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 from cryptography import x509
@@ -27,62 +26,9 @@ from backoffice.outbound import (
     check_url,
     refusal,
 )
+from tests.answering import OK, dripping, saying, serving
 
 LOCAL = Policy(loopback=True)
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-
-
-@contextmanager
-def serving(answer, tls=None, host="127.0.0.1", family=socket.AF_INET):
-    """Serve on a free port; `answer(connection, request)` writes what it likes. Yields port and requests."""
-    listener = socket.create_server((host, 0), family=family)
-    requests = []
-    stopped = threading.Event()
-
-    def handle(connection):
-        try:
-            if tls:
-                connection = tls.wrap_socket(connection, server_side=True)
-            with connection:
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    received = connection.recv(65536)
-                    if not received:
-                        break
-                    request += received
-                requests.append(request.decode("latin-1"))
-                answer(connection, stopped)
-        except OSError:
-            pass
-
-    def accept():
-        while not stopped.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=handle, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield listener.getsockname()[1], requests
-    finally:
-        stopped.set()
-        listener.close()
-
-
-def saying(data):
-    return lambda connection, stopped: connection.sendall(data)
-
-
-def dripping(data, every_s=0.05):
-    def answer(connection, stopped):
-        for byte in data:
-            if stopped.wait(every_s):
-                return
-            connection.sendall(bytes([byte]))
-
-    return answer
 
 
 def make_certificate(directory, *names):

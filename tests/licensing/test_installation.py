@@ -202,7 +202,8 @@ def test_notice_is_given_once_each_30_14_7_and_1_days_before_the_end(at):
         given.append(Event.objects.filter(kind="license-ends-soon").count())
 
     assert given == [0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4]
-    assert Event.objects.first().cause == "Licensed for Acme Retail until 2028-01-01 12:00 UTC"
+    latest = Event.objects.filter(kind="license-ends-soon").first()
+    assert latest.cause == "Licensed for Acme Retail until 2028-01-01 12:00 UTC"
 
 
 # --- Uploads ---
