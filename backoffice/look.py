@@ -6,6 +6,7 @@ A room's `admin.py` builds its windows from the classes here and says only what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -256,11 +257,15 @@ class Window(_Limited, ModelAdmin):  # type: ignore[misc]
             request, partial(super().changelist_view, request, extra_context), request.get_full_path()
         )
 
+    def lock(self) -> AbstractContextManager[None]:
+        """Return the transaction of a deletion or action, with whatever lock the rows need before any of them."""
+        return transaction.atomic()
+
     def _refused_as_message(self, request: HttpRequest, view: Callable[[], Any], otherwise: str) -> Any:
         if request.method != "POST":
             return view()
         try:
-            with transaction.atomic():
+            with self.lock():
                 return view()
         except REFUSALS as refusal:
             for _, message in refusal_errors(refusal):

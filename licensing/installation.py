@@ -222,14 +222,12 @@ def give_notice() -> bool:
 def refuse_unless_allowed(action: Action) -> None:
     """Raise LicenseLimit, with the reason, when `action` is not allowed at present.
 
-    To be asked inside the transaction that then does it: where a count decides, others wait until
-    that ends, so that two cannot both add the last one.
+    To be asked inside the transaction that then does it, under the lock that lets one at a time add
+    such a thing (`tree_write`, `terminal_write`), so that two cannot both add the last one. It takes
+    no lock itself: whoever has changed something already would take it in another order than others.
     """
-    status, usage = standing().status, Usage()
-    if rules.is_counted(status, action):
-        with transaction.atomic():
-            Installation.objects.select_for_update().get(pk=THE_ONE)
-            usage = present_usage()
+    status = standing().status
+    usage = present_usage() if rules.is_counted(status, action) else Usage()
     if reason := rules.allows(status, action, usage):
         raise LicenseLimit(reason)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from django import forms
@@ -16,6 +17,7 @@ from accounts.models import User
 from backoffice.look import CsvWindow, OrganizationFilter, Tab, action, display, is_id
 from backoffice.visibility import visible
 from organizations.models import Organization
+from organizations.tree import tree_write
 from servers.agent_tokens import has_agent, issue_agent_token, revoke_agent_tokens
 from servers.definition import Assignment, key_from_name, save_server
 from servers.models import LARGEST_CLOCK_OFFSET_S, MobileServer, OrganizationByServer, ServerReport, ServiceByServer
@@ -186,6 +188,9 @@ class MobileServerWindow(CsvWindow):
         return self.render_page(
             request, "servers/revoke_agent.html", f"Revoke the agent of {server}", server=server, original=server
         )
+
+    def lock(self) -> AbstractContextManager[None]:
+        return tree_write()
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may(request, obj, super().has_change_permission(request, obj))

@@ -19,6 +19,7 @@ from backoffice.refusals import Conflict, FieldError, Gone, Invalid, TooManyAtte
 from events.log import record
 from terminals.models import ActivationCode, FailedActivation, Terminal, TerminalReport
 from terminals.tokens import OrganizationInactive, TerminalInactive, issue_token
+from terminals.writing import terminal_write
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -88,7 +89,7 @@ def create_activation_code(
         raise Invalid(message, errors=[FieldError("/valid_for_s", "out_of_range", message)])
     text = "".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_LENGTH))
     code = "-".join(text[start : start + CODE_GROUP] for start in range(0, CODE_LENGTH, CODE_GROUP))
-    with transaction.atomic():
+    with terminal_write():
         locked = Terminal.objects.select_for_update().get(pk=terminal.pk)
         locked.activation_codes.filter(used_at__isnull=True, voided_at__isnull=True).update(voided_at=moment)
         made = locked.activation_codes.create(digest=digest(text), created_at=moment, expires_at=moment + valid_for)
@@ -125,15 +126,11 @@ def activate(terminal_key: str, code: str, software: str, *, moment: datetime, a
     with transaction.atomic():
         _take_turns(terminal_key, source)
         _check_limits(terminal_key, moment, source)
-        terminal = (
-            Terminal.objects.select_for_update(of=("self",))
-            .select_related("organization")
-            .filter(search_key=terminal_key)
-            .first()
-        )
-        found = _find_code(terminal, presented) if terminal else None
-        if terminal is not None and found is not None:
-            return _trade(terminal, found, software, moment)
+        if _find_code(terminal_key, presented) is not None:  # a wrong code need not wait for other writers
+            with terminal_write():
+                found = _find_code(terminal_key, presented)  # it may have been voided while we waited
+                if found is not None:
+                    return _trade(found, software, moment)
         FailedActivation.objects.create(at=moment, terminal_key=terminal_key, address=source)
         record(
             "activation-refused",
@@ -147,14 +144,16 @@ def activate(terminal_key: str, code: str, software: str, *, moment: datetime, a
     raise WrongActivation("There is no such terminal, or the activation code is wrong.")
 
 
-def _find_code(terminal: Terminal, presented: str) -> ActivationCode | None:
+def _find_code(terminal_key: str, presented: str) -> ActivationCode | None:
     """Return the terminal's code with that digest, compared in constant time; voided ones are wrong."""
-    codes = terminal.activation_codes.filter(voided_at__isnull=True)
+    codes = ActivationCode.objects.filter(terminal__search_key=terminal_key, voided_at__isnull=True)
+    codes = codes.select_related("terminal__organization")
     matching = [code for code in codes if hmac.compare_digest(code.digest, presented)]
     return matching[0] if matching else None
 
 
-def _trade(terminal: Terminal, code: ActivationCode, software: str, moment: datetime) -> Activated:
+def _trade(code: ActivationCode, software: str, moment: datetime) -> Activated:
+    terminal = code.terminal
     if code.used_at is not None:
         raise ActivationCodeUsed("The activation code was used already. Ask for a new one.")
     if moment > code.expires_at:

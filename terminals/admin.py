@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from terminals.activation import create_activation_code
 from terminals.models import Terminal
 from terminals.rows import TerminalRows
 from terminals.tokens import revoke_terminal
+from terminals.writing import terminal_write
 
 HOUR_S = 3600
 
@@ -63,6 +65,9 @@ class TerminalWindow(CsvWindow):
         ("What it reports", {"fields": (("activated_at", "last_seen_at"), ("software", "configuration_revision"))}),
     )
     actions_detail = ("activation_code", "revoke")
+
+    def lock(self) -> AbstractContextManager[None]:
+        return terminal_write()
 
     def get_fieldsets(self, request: HttpRequest, obj: Terminal | None = None) -> Any:
         return self.fieldsets if obj else self.fieldsets[:1]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import models, transaction
+from django.db import models
 from simple_history.models import HistoricalRecords
 
 from backoffice.credentials import DIGEST_LENGTH
@@ -14,6 +14,7 @@ from backoffice.rolling_tokens import RollingToken
 from licensing.installation import refuse_unless_allowed
 from licensing.rules import Action
 from organizations.models import Organization, OrganizationKind
+from terminals.writing import terminal_write
 
 SEARCH_KEY_VALIDATOR = RegexValidator(
     r"^\w[\w.\-]*\Z",
@@ -48,7 +49,7 @@ class Terminal(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Ask before a terminal is added, whichever door it comes by; raises LicenseLimit."""
-        with transaction.atomic():
+        with terminal_write():
             if self._state.adding:
                 refuse_unless_allowed(Action.ADD_TERMINAL)
             super().save(*args, **kwargs)

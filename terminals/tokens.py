@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-
 from backoffice import rolling_tokens
 from backoffice.credentials import Credential, is_secret
 from backoffice.refusals import Forbidden, Gone, Refusal
 from events.log import record
 from terminals.models import Terminal, TerminalToken
+from terminals.writing import terminal_write
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -100,7 +99,7 @@ def issue_token(terminal: Terminal, moment: datetime) -> Credential:
 
 def roll_token(terminal_id: int, moment: datetime) -> Credential:
     """Replace a terminal's token by a new one, shown this once."""
-    with transaction.atomic():
+    with terminal_write():
         terminal = Terminal.objects.select_for_update().get(pk=terminal_id)
         credential = issue_token(terminal, moment)
         record(
@@ -115,7 +114,8 @@ def roll_token(terminal_id: int, moment: datetime) -> Credential:
 
 def note_first_use(token_pk: int, moment: datetime) -> None:
     """Keep that a token was used for the first time, and end the older ones it replaced."""
-    rolling_tokens.note_first_use(TerminalToken, token_pk, moment)
+    with terminal_write():
+        rolling_tokens.note_first_use(TerminalToken, token_pk, moment)
 
 
 def revoke_terminal(
@@ -125,7 +125,7 @@ def revoke_terminal(
 
     In force on every process within 2 s. The terminal can be activated again with a new code.
     """
-    with transaction.atomic():
+    with terminal_write():
         terminal = Terminal.objects.select_for_update().get(pk=terminal_id)
         revoked = rolling_tokens.revoke(terminal.tokens, moment)
         terminal.activation_codes.filter(used_at__isnull=True, voided_at__isnull=True).update(voided_at=moment)

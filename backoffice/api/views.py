@@ -172,8 +172,12 @@ class Collection(ApiView, GenericViewSet[Any]):
                 transaction.set_rollback(True)
 
     def find_to_change(self) -> Any:
-        """Return the object, locked, after comparing `If-Match`; raises PreconditionFailed."""
-        instance = self.find(self.get_queryset().select_for_update(of=("self",)))
+        """Return the object, locked, after comparing `If-Match`; raises PreconditionFailed.
+
+        Locked against changes only: others may refer to it meanwhile, so that none who does so waits for us
+        while we wait for it.
+        """
+        instance = self.find(self.get_queryset().select_for_update(of=("self",), no_key=True))
         wanted = self.request.headers.get("If-Match")
         if wanted is not None and wanted.strip() != "*":
             present = etag_of(self.get_serializer(instance).data, self.observed)

@@ -1,3 +1,4 @@
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.db.models import Prefetch, Q, QuerySet
@@ -13,6 +14,7 @@ from accounts.scope import is_limited, visible_organizations
 from backoffice.api.filters import ChoiceFilter, FlagFilter, TextFilter, TreeFilter
 from backoffice.api.views import Collection, by_code_point
 from backoffice.refusals import Forbidden
+from organizations.tree import tree_write
 from servers.agent_tokens import has_agent, issue_agent_token, revoke_agent_tokens
 from servers.api.serializers import AgentTokenSerializer, ServerSerializer
 from servers.models import MobileServer, OrganizationByServer, ServerType, ServiceByServer
@@ -42,6 +44,9 @@ class ServerCollection(Collection):
         FlagFilter("is_active", "Active or not."),
         TreeFilter("organizations_by_server__organization", "Assigned to the organization with this code, see scope."),
     )
+
+    def lock(self) -> AbstractContextManager[None]:
+        return tree_write()
 
     def objects(self) -> QuerySet[MobileServer]:
         user = self.request.user

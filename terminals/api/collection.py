@@ -1,3 +1,4 @@
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from django.utils import timezone
@@ -13,6 +14,7 @@ from terminals.activation import create_activation_code
 from terminals.api.serializers import ActivationCodeRequestSerializer, ActivationCodeSerializer, TerminalSerializer
 from terminals.models import Terminal
 from terminals.tokens import revoke_terminal
+from terminals.writing import terminal_write
 
 
 class TerminalCollection(Collection):
@@ -29,6 +31,9 @@ class TerminalCollection(Collection):
         FlagFilter("is_active", "Active or not."),
         TreeFilter("organization", "Of the organization with this code, see scope."),
     )
+
+    def lock(self) -> AbstractContextManager[None]:
+        return terminal_write()
 
     @extend_schema(request=ActivationCodeRequestSerializer, responses={201: ActivationCodeSerializer})
     @action(detail=True, methods=["post"], url_path="activation-code")
