@@ -263,8 +263,9 @@ def upload(
     file_name = "".join(letter for letter in file_name if letter.isprintable())[:LONGEST_NAME]
     told: dict[str, Any] = {"object_type": "license", "actor": actor, "actor_name": actor_name, "file_name": file_name}
     try:
+        new = read(data, vendor_keys())  # what the vendor did not sign waits for nobody and makes nobody wait
         with transaction.atomic():
-            change = _accept(data, confirm_older=confirm_older, dry_run=dry_run)
+            change = _accept(new, data.decode().strip(), confirm_older=confirm_older, dry_run=dry_run)
             if not dry_run:
                 record(
                     ACCEPTED,
@@ -282,11 +283,10 @@ def upload(
     return change
 
 
-def _accept(data: bytes, *, confirm_older: bool, dry_run: bool) -> Change:
+def _accept(new: License, text: str, *, confirm_older: bool, dry_run: bool) -> Change:
     standing()  # makes the row if it was lost
     row = Installation.objects.select_for_update().get(pk=THE_ONE)
     before = _standing(row, timezone.now())
-    new = read(data, vendor_keys())
     _check_installation(new, str(before.installation_id))
     if new.expires_at is not None and new.expires_at <= before.moment:
         raise LicenseRefused("expired", f"The licence expired on {new.expires_at:%Y-%m-%d %H:%M} UTC.")
@@ -303,7 +303,6 @@ def _accept(data: bytes, *, confirm_older: bool, dry_run: bool) -> Change:
     present, upcoming = rules.placed(new, before.present, before.upcoming, before.trial, before.moment)
     after = Standing(before.installation_id, present, upcoming, before.trial, before.now, before.highest)
     if not dry_run:
-        text = data.decode().strip()
         was_present, was_next = row.license, row.next_license
         row.license = text if present == new else was_present if present == before.present else was_next
         row.next_license = text if upcoming == new else was_next if upcoming else ""

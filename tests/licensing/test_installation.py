@@ -1,6 +1,7 @@
 """The installation's licence over its whole life, with the database."""
 
 import random
+from collections import Counter
 from datetime import timedelta
 from threading import Barrier, Thread
 
@@ -43,7 +44,7 @@ from tests.licensing.makers import (
     make_file,
     make_installation,
 )
-from tests.licensing.test_files import mutate
+from tests.licensing.mutations import MUTATIONS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("vendor_keys")]
 
@@ -59,7 +60,7 @@ def at(time_machine):
 
 
 def put(file=None, *, name="acme.lic", **options):
-    return upload(file or make_file(), file_name=name, **options)
+    return upload(make_file() if file is None else file, file_name=name, **options)
 
 
 def state():
@@ -353,19 +354,35 @@ def test_a_license_stored_for_another_installation_is_invalid(at):
     assert state() is State.INVALID
 
 
-def test_mutated_files_change_no_state(at):
-    make_installation(license=make_file().decode())
+def test_ten_thousand_mutated_files_change_nothing(at):
+    """Each goes the whole way of an upload; any exception but the refusal fails the test."""
+    present, following = make_file(), make_file(id="L-2", not_before=START + 300 * DAY)
+    make_installation(license=present.decode(), next_license=following.decode())
     at(START + DAY)
-    before = Installation.objects.values().get()
-    chance = random.Random(7)
+    before = (Installation.objects.values().get(), standing())
+    genuine = make_file(id="L-3", issued_at=START + DAY, type="unlimited", features=("roll-out",))
+    chance = random.Random(5)
+    met = Counter()
 
-    for _ in range(300):
-        mutated = mutate(make_file(id="L-2", terminals=1000), chance)
-        if mutated.rstrip(b"\r\n") != make_file(id="L-2", terminals=1000):
-            with pytest.raises(LicenseRefused):
-                put(mutated)
+    while met.total() < 10_000:
+        kind = MUTATIONS[met.total() % len(MUTATIONS)]
+        mutated = kind(genuine, chance)
+        if is_same_file(mutated, genuine):
+            continue
+        with pytest.raises(LicenseRefused) as refused:
+            put(mutated, dry_run=chance.random() < 0.1, confirm_older=chance.random() < 0.5)
+        met[refused.value.code] += 1
+        if met.total() % 500 == 0:
+            assert (Installation.objects.values().get(), standing()) == before
 
-    assert Installation.objects.values().get() == before
+    recorded = Counter(Event.objects.filter(kind="license-refused").values_list("data__reason", flat=True))
+    assert Event.objects.exclude(kind="license-refused").count() == 0
+    assert recorded == met
+    assert set(met) == {"not_a_license", "wrong_signature", "unknown_key"}
+
+
+def is_same_file(mutated, genuine):
+    return mutated in (genuine, genuine + b"\n", genuine + b"\r\n")
 
 
 # --- Asking ---
