@@ -17,6 +17,7 @@ from django.db import DatabaseError, connection
 
 from accounts.models import User
 from backoffice.health import unapplied_migrations
+from licensing.files import NO_KEYS, faulty_vendor_keys, vendor_keys
 from licensing.installation import standing
 from licensing.rules import headline
 from organizations.integrity import find_faults
@@ -50,6 +51,7 @@ def examine() -> Iterator[Finding]:
     yield _data_directory()
     yield _secret_key()
     yield _redis()
+    yield _vendor_keys()
     try:
         yield _database()
         for subject, look in DATABASE_CHECKS.items():
@@ -94,6 +96,16 @@ def _redis() -> Finding:
     except (redis.RedisError, OSError) as error:
         return Finding(Level.WRONG, "redis", _first_line(error))
     return Finding(Level.OK, "redis", f"version {version}")
+
+
+def _vendor_keys() -> Finding:
+    subject = "vendor keys"
+    if faulty := list(faulty_vendor_keys()):
+        return Finding(Level.WRONG, subject, f"no public key (a private one never belongs there): {_some(faulty)}")
+    known = list(vendor_keys())
+    if not known:
+        return Finding(Level.NOTE, subject, f"{NO_KEYS}; see docs/licences.md")
+    return Finding(Level.OK, subject, f"licences may be signed with {_some(known)}")
 
 
 def _database() -> Finding:

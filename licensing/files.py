@@ -32,6 +32,7 @@ ALGORITHM = "EdDSA"
 UNLIMITED = "unlimited"
 """The type of licence that lifts all counts (type U of the original)."""
 SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\r?\n?", re.ASCII)
+NO_KEYS = "no key of the vendor ships with this build, so it can accept no licence"
 REQUIRED = (
     "format",
     "id",
@@ -82,10 +83,25 @@ class License:
     key_id: str = ""
 
 
-@cache
 def vendor_keys() -> dict[str, Ed25519PublicKey]:
     """Return the vendor's public keys that ship with the product, by key id."""
-    return {path.stem: read_public_key(path) for path in sorted(Path(settings.LICENSE_VENDOR_KEYS).glob("*.pem"))}
+    return _shipped()[0]
+
+
+def faulty_vendor_keys() -> tuple[str, ...]:
+    """Return the names of shipped files that are no public key: licences signed with them are unknown."""
+    return _shipped()[1]
+
+
+@cache
+def _shipped() -> tuple[dict[str, Ed25519PublicKey], tuple[str, ...]]:
+    keys, faulty = {}, []
+    for path in sorted(Path(settings.LICENSE_VENDOR_KEYS).glob("*.pem")):
+        try:
+            keys[path.stem] = read_public_key(path)
+        except (OSError, ValueError):
+            faulty.append(path.name)
+    return keys, tuple(faulty)
 
 
 def read_public_key(path: Path) -> Ed25519PublicKey:
@@ -126,7 +142,8 @@ def read(data: bytes, keys: Mapping[str, Ed25519PublicKey]) -> License:
         raise LicenseRefused("not_a_license", "The file is not a licence.")
     key = keys.get(key_id)
     if key is None:
-        raise LicenseRefused("unknown_key", f"The licence is signed with a key unknown here ({key_id[:40]!r}).")
+        known = f"known are {', '.join(keys)}" if keys else NO_KEYS
+        raise LicenseRefused("unknown_key", f"The licence is signed with the key {key_id[:40]!r}; {known}.")
     try:
         payload = jwt.PyJWS().decode(text, key, algorithms=[ALGORITHM])
     except (jwt.PyJWTError, ValueError, RecursionError) as error:

@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 
 from backoffice.look import file_input
 from backoffice.refusals import Refusal
-from licensing.files import LARGEST_FILE, License
+from licensing.files import LARGEST_FILE, License, vendor_keys
 from licensing.installation import history, standing, upload
 from licensing.rules import Limits, Usage, headline
 from licensing.usage import present_usage
@@ -84,6 +84,7 @@ def system_settings(request: HttpRequest) -> HttpResponse:
         "usage": usage_rows(where.status.limits, present_usage()),
         "history": history(),
         "form": UploadForm(),
+        "vendor_keys": list(vendor_keys()),
         **told,
     }
     return TemplateResponse(request, "licensing/system_settings.html", context)

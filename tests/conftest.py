@@ -60,7 +60,7 @@ def vendor_keys(settings, tmp_path):
     from tests.licensing.makers import write_public_keys
 
     def forget():
-        files.vendor_keys.cache_clear()
+        files._shipped.cache_clear()
         installation._read.cache_clear()
 
     write_public_keys(tmp_path)

@@ -8,6 +8,7 @@ from django.db import OperationalError, connection
 
 from backoffice import doctor
 from backoffice.doctor import Level, examine
+from licensing import files
 from organizations.models import Organization
 from services.manifest import install_manifest, standard_manifests
 from tests.factories import make_admin, make_tree
@@ -27,6 +28,7 @@ def findings(subject):
     return [(finding.level, finding.text) for finding in examine() if finding.subject == subject]
 
 
+@pytest.mark.usefixtures("vendor_keys")
 def test_doctor_finds_nothing_wrong_with_a_sound_installation(capsys):
     call_command("doctor")
 
@@ -37,6 +39,7 @@ def test_doctor_finds_nothing_wrong_with_a_sound_installation(capsys):
             "data directory",
             "secret key",
             "redis",
+            "vendor keys",
             "database",
             "clock",
             "migrations",
@@ -111,7 +114,26 @@ def test_doctor_says_that_the_database_is_away_and_stops_there(monkeypatch):
 
     found = [str(finding) for finding in examine()]
 
-    assert found[3:] == ["WRONG database: connection refused"]
+    assert found[4:] == ["WRONG database: connection refused"]
+
+
+def test_doctor_says_which_keys_of_the_vendor_ship(vendor_keys):
+    shipped = findings("vendor keys")
+    for path in vendor_keys.glob("*.pem"):
+        path.unlink()
+    files._shipped.cache_clear()
+    none = findings("vendor keys")
+    (vendor_keys / "5.private.pem").write_text("nonsense")
+    files._shipped.cache_clear()
+
+    assert [*shipped, *none, *findings("vendor keys")] == [
+        (Level.OK, "licences may be signed with test-1, test-2"),
+        (
+            Level.NOTE,
+            "no key of the vendor ships with this build, so it can accept no licence; see docs/licences.md",
+        ),
+        (Level.WRONG, "no public key (a private one never belongs there): 5.private.pem"),
+    ]
 
 
 def test_doctor_notes_that_the_trial_is_over():

@@ -5,10 +5,14 @@ import re
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.conf import settings as product
 
-from licensing.files import LARGEST_FILE, LicenseRefused, read, vendor_keys
+from licensing import files
+from licensing.files import LARGEST_FILE, LicenseRefused, faulty_vendor_keys, read, vendor_keys
 from tests.licensing.makers import KEYS, PUBLIC, STRANGER, make_file, make_license
+
+PRIVATE = (PrivateFormat.PKCS8, NoEncryption())
 
 
 def refusal_of(data, keys=PUBLIC):
@@ -155,6 +159,34 @@ def test_the_product_ships_no_private_key():
 
 
 def test_shipped_keys_can_all_be_read():
-    vendor_keys.cache_clear()
+    files._shipped.cache_clear()
 
     assert sorted(vendor_keys()) == sorted(path.stem for path in product.LICENSE_VENDOR_KEYS.glob("*.pem"))
+    assert faulty_vendor_keys() == ()
+
+
+def test_a_shipped_file_that_is_no_public_key_is_left_out_and_named(vendor_keys):
+    (vendor_keys / "3.private.pem").write_bytes(KEYS["test-1"].private_bytes(Encoding.PEM, *PRIVATE))
+    (vendor_keys / "4.pem").write_text("nonsense")
+
+    assert sorted(files.vendor_keys()) == ["test-1", "test-2"]
+    assert faulty_vendor_keys() == ("3.private.pem", "4.pem")
+
+
+def test_a_refusal_for_its_key_says_which_are_known_or_that_none_ships():
+    unknown = make_file(key_id="gone", key=STRANGER)
+
+    said = []
+    for keys in (PUBLIC, {}):
+        with pytest.raises(LicenseRefused) as refused:
+            read(unknown, keys)
+        said.append((refused.value.code, refused.value.detail))
+
+    assert said == [
+        ("unknown_key", "The licence is signed with the key 'gone'; known are test-1, test-2."),
+        (
+            "unknown_key",
+            "The licence is signed with the key 'gone'; no key of the vendor ships with this build, so it can accept "
+            "no licence.",
+        ),
+    ]

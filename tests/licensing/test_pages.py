@@ -6,6 +6,7 @@ from django.urls import reverse
 
 from accounts.scope import READ_ONLY, STORE_OPERATOR, SYSTEM_ADMINISTRATOR
 from events.models import Event
+from licensing import files
 from licensing.files import LARGEST_FILE
 from licensing.installation import standing
 from organizations.models import Organization
@@ -63,6 +64,19 @@ def test_a_refused_file_is_explained_and_recorded(windows, content, reason):
     assert f"Refused, and nothing was changed: {reason}" in page.content.decode()
     assert (Event.objects.get().data["file_name"], Event.objects.get().cause) == ("bad.lic", reason)
     assert standing().present is None
+
+
+def test_it_says_when_no_key_of_the_vendor_ships(windows, vendor_keys):
+    with_keys = windows.get(URL).content.decode()
+    for path in vendor_keys.glob("*.pem"):
+        path.unlink()
+    files._shipped.cache_clear()
+    without = windows.get(URL).content.decode()
+    refused = put(windows, make_file()).content.decode()
+
+    assert "<dt>Vendor's keys</dt><dd>test-1, test-2</dd>" in with_keys
+    assert "none ships with this build: no licence can be accepted" in without
+    assert "no key of the vendor ships with this build, so it can accept no licence." in refused
 
 
 def test_an_older_license_needs_its_tick(windows):
