@@ -296,8 +296,8 @@ def _accept(new: License, text: str, *, confirm_older: bool, dry_run: bool) -> C
     is_older = replaced is not None and new.issued_at < replaced.issued_at
     if replaced is not None and is_older and not confirm_older and not dry_run:
         raise OlderLicense(
-            f"The licence was issued on {new.issued_at:%Y-%m-%d %H:%M} UTC, before the one it would replace "
-            f"({replaced.issued_at:%Y-%m-%d %H:%M} UTC). Confirm to replace it all the same.",
+            f"The licence was issued on {new.issued_at:%Y-%m-%d %H:%M:%S} UTC, before the one it would replace "
+            f"({replaced.issued_at:%Y-%m-%d %H:%M:%S} UTC). Confirm to replace it all the same.",
             errors=[FieldError("/confirm_older", "older", "Set it to replace a newer licence.")],
         )
     present, upcoming = rules.placed(new, before.present, before.upcoming, before.trial, before.moment)
@@ -317,21 +317,22 @@ def _lines(before: Standing, after: Standing, new: License) -> Iterable[str]:
     if after.upcoming == new:
         yield f"Kept as the next licence: becomes active by itself on {new.not_before:%Y-%m-%d %H:%M} UTC"
     old_status, new_status = before.status, after.status
-    for name, was, will in (
+    for name, old, new_one in (
         ("State", old_status.state.value, new_status.state.value),
         ("Customer", _customer(old_status), _customer(new_status)),
         ("Ends", _day(old_status.until), _day(new_status.until)),
         ("Mobile servers", _limit(old_status.limits.servers), _limit(new_status.limits.servers)),
         ("POS terminals", _limit(old_status.limits.terminals), _limit(new_status.limits.terminals)),
     ):
-        if was != will:
-            yield f"{name}: {was} → {will}"
+        if old != new_one:
+            yield f"{name}: {old} → {new_one}"
     usage = present_usage()
-    for name, present, limit in (
-        ("mobile servers", usage.servers, new_status.limits.servers),
-        ("POS terminals", usage.terminals, new_status.limits.terminals),
+    was, will = old_status.limits, new_status.limits
+    for name, present, limit, is_same in (
+        ("mobile servers", usage.servers, will.servers, was.servers == will.servers),
+        ("POS terminals", usage.terminals, will.terminals, was.terminals == will.terminals),
     ):
-        if limit is not None and present > limit:
+        if limit is not None and present > limit and not is_same:
             yield f"There are {present} {name} already: all of them stay, none can be added"
 
 

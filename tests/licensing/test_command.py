@@ -2,13 +2,17 @@
 
 import json
 import stat
+import subprocess
+import sys
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from events.models import Event
 from licensing.installation import standing
 from tests.licensing.makers import DAY, INSTALLATION, START, make_file, make_installation
+from tests.serving import ROOT
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("vendor_keys")]
 
@@ -38,6 +42,46 @@ def test_keygen_makes_a_pair_and_overwrites_nothing(run, key, tmp_path):
     assert (tmp_path / "2027-1.pem").read_text().startswith("-----BEGIN PUBLIC KEY-----")
     with pytest.raises(CommandError, match="File exists"):
         run("keygen", "2027-1", "--directory", tmp_path)
+    key.unlink()
+    with pytest.raises(CommandError, match="File exists"):
+        run("keygen", "2027-1", "--directory", tmp_path)
+    assert not key.exists()
+
+
+@pytest.mark.parametrize("key_id", ["", "../2027", "a b", "2027.1", "x" * 41])
+def test_keygen_refuses_ids_that_are_no_file_names(run, tmp_path, key_id):
+    with pytest.raises(CommandError, match="up to 40 letters, digits"):
+        run("keygen", key_id, "--directory", tmp_path)
+
+
+def test_wrong_usage_says_so_with_status_2_and_without_a_database():
+    wrong = {
+        (): "the following arguments are required: COMMAND",
+        ("frobnicate",): "argument COMMAND: invalid choice: 'frobnicate'",
+        ("verify",): "the following arguments are required: file",
+        ("issue", "--customer", "Acme"): "the following arguments are required: --key",
+        ("keygen", "a/b"): "argument key_id: up to 40 letters, digits, '_' and '-' are needed",
+    }
+    command = [sys.executable, "manage.py", "license"]
+
+    ended = [
+        subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, cwd=ROOT)
+        for arguments in wrong
+    ]
+
+    assert [(run.returncode, run.stdout) for run in ended] == [(2, "")] * len(wrong)
+    for run, said in zip(ended, wrong.values(), strict=True):
+        assert said in run.stderr.splitlines()[-1]
+
+
+def test_a_database_that_does_not_answer_is_said_in_one_line(run, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OperationalError("no such table: events_event")
+
+    monkeypatch.setattr("licensing.management.commands.license.standing", refuse)
+
+    with pytest.raises(CommandError, match="The database does not answer, or"):
+        run("show")
 
 
 def test_issue_signs_what_it_was_told(run, key, tmp_path, at):

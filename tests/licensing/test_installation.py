@@ -295,6 +295,19 @@ def test_a_smaller_license_says_that_nothing_is_taken_away(at):
     assert Terminal.objects.count() == 3
 
 
+def test_what_is_kept_for_later_says_nothing_of_the_limits_of_today(at):
+    make_installation(license=make_file(terminals=1).decode())
+    at(START + DAY)
+    tree = make_tree(ACME=None, OSLO="ACME")
+    Terminal.objects.bulk_create(
+        Terminal(search_key=key, name=key, organization=tree["OSLO"]) for key in ("T-1", "T-2")
+    )
+
+    change = put(make_file(id="L-2", not_before=START + 300 * DAY, expires_at=START + 730 * DAY))
+
+    assert change.lines == ("Kept as the next licence: becomes active by itself on 2027-10-28 12:00 UTC",)
+
+
 def test_a_license_before_its_time_is_kept_as_the_next(at):
     make_installation(license=make_file().decode())
     at(START + DAY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.utils import timezone
 
 from backoffice.refusals import Refusal
@@ -29,9 +31,9 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        doors = parser.add_subparsers(dest="door", required=True)
+        doors = parser.add_subparsers(dest="door", metavar="COMMAND", required=True)
         keygen = doors.add_parser("keygen", help="make a key pair to sign licences with")
-        keygen.add_argument("key_id", help="names the key in licences, for example 2026-1")
+        keygen.add_argument("key_id", type=_key_id, help="names the key in licences, for example 2026-1")
         keygen.add_argument("--directory", type=Path, default=Path(), help="where the two files go (default: here)")
 
         issue = doors.add_parser("issue", help="sign a licence")
@@ -65,10 +67,14 @@ class Command(BaseCommand):
             raise CommandError(refusal.detail) from refusal
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}.") from error
+        except DatabaseError as error:
+            raise CommandError("The database does not answer, or 'manage.py migrate' was not run.") from error
 
     def keygen(self, *, key_id: str, directory: Path, **options: Any) -> None:
         key = Ed25519PrivateKey.generate()
         private, public = directory / f"{key_id}.private.pem", directory / f"{key_id}.pem"
+        if public.exists():
+            raise CommandError(f"{public}: File exists.")
         _write_new(private, key.private_bytes(*PRIVATE), 0o600)
         _write_new(public, key.public_key().public_bytes(*PUBLIC), 0o644)
         self.stdout.write(f"{private} signs licences: keep it with the vendor alone.")
@@ -133,6 +139,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{headline(standing().status)}.")
 
 
+KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
 PRIVATE = (
     serialization.Encoding.PEM,
     serialization.PrivateFormat.PKCS8,
@@ -166,6 +173,12 @@ def _write_new(file: Path, content: bytes, mode: int) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)
+
+
+def _key_id(text: str) -> str:
+    if not KEY_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError("up to 40 letters, digits, '_' and '-' are needed")
+    return text
 
 
 def _count(text: str) -> int:
