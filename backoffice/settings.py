@@ -209,12 +209,17 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
     )
 }
 CELERY_BEAT_SCHEDULE["licensing.tasks.keep_moment"] = {"task": "licensing.tasks.keep_moment", "schedule": 60}
-DELIVER_EVERY_S = 5
-CELERY_BEAT_SCHEDULE["notices.tasks.deliver"] = {
-    "task": "notices.tasks.deliver",
-    "schedule": DELIVER_EVERY_S,
-    "options": {"expires": DELIVER_EVERY_S},  # what no worker took in time, the next round does
-}
+for _task, _seconds in {
+    "fleet.tasks.watch": 5,
+    "fleet.tasks.probe": 5,
+    "fleet.tasks.watch_terminals": 60,
+    "notices.tasks.deliver": 5,
+}.items():
+    CELERY_BEAT_SCHEDULE[_task] = {
+        "task": _task,
+        "schedule": _seconds,
+        "options": {"expires": _seconds},  # what no worker took in time, the next round does
+    }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # every task is periodic and safe to run twice: nothing to keep
 
 # The vendor's public keys, which licences are checked with: part of the product, not of its configuration.
@@ -252,6 +257,9 @@ EMAIL_TIMEOUT = 5
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("BOOSTER_MAIL_FROM", default="Booster Back Office <booster@localhost>")
 # Whether webhooks may call private addresses.
 BOOSTER_WEBHOOK_PRIVATE = env.bool("BOOSTER_WEBHOOK_PRIVATE", default=False)
+
+# Whether servers without an agent may be called on this machine's own addresses.
+BOOSTER_PROBE_LOOPBACK = env.bool("BOOSTER_PROBE_LOOPBACK", default=False)
 
 # --- People --------------------------------------------------------------------------------------
 

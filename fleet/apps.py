@@ -6,7 +6,14 @@ class FleetConfig(AppConfig):
     verbose_name = "Fleet"
 
     def ready(self) -> None:
+        from fleet import pulse
         from fleet.reachability import write_of_terminals
+        from fleet.telling import KINDS
+        from notices import kinds
+        from routing import edge
         from terminals.reports import sighting_writers
 
         sighting_writers.append(write_of_terminals)
+        for kind, label in KINDS.items():
+            kinds.register(kind, label)
+        edge.beats.append(pulse.receive)

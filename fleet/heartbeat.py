@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import transaction
 
-from fleet import states
+from fleet import incidents, pulse, states
 from fleet.reachability import write_of_servers
 from fleet.states import EVIDENCE, Verdict
 from routing.store import Snapshot, store
@@ -78,13 +78,17 @@ def receive(server: MobileServer, report: Report, moment: datetime, address: str
     timings = states.timings_for(snapshot.landscape, server.key, has_agent=True)
     before = states.standing_of(server)
     heard = observe(before, report.seen(moment), timings)
-    after, changes = judge(heard, moment, timings)
+    # Only waits can end here, and only in a transition; the Booster's own absence does not count.
+    since = pulse.watching(moment).since(has_agent=True) if before.status.is_transition else None
+    after, changes = judge(heard, moment, timings, since)
     if not changes:
         _keep(server, report, before, heard, moment, address)
     else:
         with transaction.atomic():
             _keep(server, report, before, heard, moment, address)
-            if not states.write([Verdict(server, before, after, changes, OBSERVER)]):
+            if states.write([Verdict(server, before, after, changes, OBSERVER)]):
+                incidents.settle(moment, [server.pk])
+            else:
                 # Somebody else was faster: what he decided holds.
                 after = states.standing_of(MobileServer.objects.select_related("state", "report").get(pk=server.pk))
     _keep_observed(snapshot, server, report.observed, moment)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import models, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Coalesce
 
+from accounts.models import User
+from events.log import record
 from routing import revision
 from routing.landscape import Landscape, OrganizationCode, Server
-from servers.models import MobileServer, ServerReport, ServerState, StatusTransition
+from servers.models import AgentToken, MobileServer, ServerReport, ServerState, ServerStatus, StatusTransition
 from servers.status import Change, Standing, Status, Timings
 
 EVIDENCE = (
@@ -27,6 +30,33 @@ EVIDENCE = (
     "attempted_at",
 )
 """The fields that a report and a standing share."""
+
+
+def has_agent(server: str = "pk") -> Exists:
+    """Return the condition that a server's agent reports for it: its silence counts, else it is probed.
+
+    `server` names the column with the server's primary key.
+    """
+    used = AgentToken.objects.filter(server=OuterRef(server), first_used_at__isnull=False, revoked_at__isnull=True)
+    return Exists(used)
+
+
+def watched_servers() -> models.QuerySet[MobileServer]:
+    """Return the active servers with state and report at hand, annotated with `has_agent`, by primary key.
+
+    Whoever writes several of them does so in this order, or two writers could wait for each other.
+    """
+    return (
+        MobileServer.objects.filter(is_active=True)
+        .select_related("state", "report")
+        .annotate(has_agent=has_agent())
+        .order_by("pk")
+    )
+
+
+def is_reporting(server: MobileServer) -> bool:
+    """Tell whether an agent reports for a server that comes from `watched_servers`."""
+    return bool(vars(server)["has_agent"])
 
 
 def standing_of(server: MobileServer) -> Standing:
@@ -67,6 +97,22 @@ def timings_for(landscape: Landscape, key: str, *, has_agent: bool) -> Timings:
     )
 
 
+@dataclass
+class Patience:
+    """`timings_for` for many servers of one landscape: those of one place are read once."""
+
+    landscape: Landscape
+    _known: dict[tuple[OrganizationCode | None, bool], Timings] = field(default_factory=dict)
+
+    def of(self, key: str, *, has_agent: bool) -> Timings:
+        server = self.landscape.servers.get(key)
+        alike = (place_of(server) if server is not None else None, has_agent)
+        timings = self._known.get(alike)
+        if timings is None:
+            timings = self._known[alike] = timings_for(self.landscape, key, has_agent=has_agent)
+        return timings
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the machine decided for one server: the standing it began with, the one it ended with, and between."""
@@ -85,10 +131,17 @@ def write(verdicts: Iterable[Verdict]) -> list[Verdict]:
     of since the verdict's evidence was read, nothing is written and the next look decides anew. One
     query per change, and a few for all.
     """
-    changed = [verdict for verdict in verdicts if verdict.changes]
+    changed = sorted((verdict for verdict in verdicts if verdict.changes), key=lambda verdict: verdict.server.pk)
     if not changed:
         return []
     with transaction.atomic():
+        # Reports before states, each by primary key: whoever hears of a server locks in that order too.
+        list(
+            ServerReport.objects.select_for_update()
+            .filter(server__in=[verdict.server for verdict in changed])
+            .order_by("pk")
+            .values_list("pk")
+        )
         ServerState.objects.bulk_create(
             [ServerState(server=verdict.server) for verdict in changed if verdict.before.since is None],
             ignore_conflicts=True,
@@ -131,3 +184,55 @@ def _claim(verdict: Verdict) -> bool:
         values["proved_at"] = Coalesce("proved_at", after.since)
     unmoved = ServerState.objects.filter(Exists(heard), pk=verdict.server.pk, status=before.status, since=before.since)
     return unmoved.update(**values) == 1
+
+
+def retire(moment: datetime) -> int:
+    """Turn inactive servers offline and let them prove themselves anew when they return; return how many.
+
+    Nobody can say how a server fares that is not watched; and when it is active again, what could not
+    be heard meanwhile must not count as a loss.
+    """
+    retired = 0
+    forgotten = ServerState.objects.filter(server__is_active=False).exclude(
+        status=ServerStatus.OFFLINE, proved_at__isnull=True
+    )
+    for state in forgotten.select_related("server").order_by("pk"):
+        with transaction.atomic():
+            unmoved = ServerState.objects.filter(pk=state.pk, status=state.status, since=state.since)
+            cause = "It is not active any more."
+            was_offline = state.status == ServerStatus.OFFLINE
+            values = {} if was_offline else {"status": ServerStatus.OFFLINE, "since": moment, "cause": cause}
+            if not unmoved.filter(server__is_active=False).update(**values, proved_at=None, is_flapping=False):
+                continue
+            if not was_offline:
+                StatusTransition.objects.create(
+                    server=state.server,
+                    server_key=state.server.key,
+                    from_status=state.status,
+                    to_status=ServerStatus.OFFLINE,
+                    at=moment,
+                    cause=cause,
+                    observer="watcher",
+                )
+            revision.announce()
+            retired += 1
+    return retired
+
+
+def try_again(server: MobileServer, moment: datetime, actor: User | None = None) -> bool:
+    """Let a server begin its way back online as soon as it answers, not waiting since its last attempt.
+
+    What the administrator's button does (6.3, "forced"). Returns whether there was a wait to end.
+    """
+    with transaction.atomic():
+        waiting = ServerReport.objects.filter(server=server, attempted_at__isnull=False)
+        is_waiting = waiting.exclude(server__state__status=ServerStatus.ONLINE).update(attempted_at=None) == 1
+        if is_waiting:
+            record(
+                "server-try-again",
+                moment=moment,
+                object_type="mobile server",
+                object_key=server.key,
+                actor=actor,
+            )
+    return is_waiting

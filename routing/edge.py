@@ -37,6 +37,9 @@ REPORT_INTERVAL_S = 5.0
 REDIS_RETRY_S = 1.0
 BEARER = "bearer "
 
+beats: list[Callable[[datetime], None]] = []
+"""What every web process does along with writing its reports, filled by the rooms above; see `fleet.pulse`."""
+
 
 class Edge:
     """The ASGI application: the terminal doors in memory, Django for the rest."""
@@ -151,6 +154,8 @@ class Watcher:
             if self._database_is_away:
                 logger.warning("database-back")
             self._database_is_away = False
+            if write_reports:
+                self._beat()
         except DatabaseError as error:
             connections.close_all()
             if not self._database_is_away:
@@ -159,6 +164,16 @@ class Watcher:
         except Exception:
             # The thread must outlive whatever happens: without it, no change would arrive any more.
             logger.exception("revision-check-failed")
+
+    @staticmethod
+    def _beat() -> None:
+        for beat in beats:
+            try:
+                beat(datetime.now(UTC))
+            except Exception:
+                # What the rooms above want of this thread must not cost terminals their answers.
+                logger.exception("beat-failed")
+                connections.close_all()
 
     def _listen(self) -> None:
         """Wake the watcher at once when any process announces a change over Redis."""
