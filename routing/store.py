@@ -14,11 +14,12 @@ from django.db import DatabaseError
 
 from backoffice.credentials import Credential, is_secret
 from routing import document, revision
-from routing.document import Document, ServerState
+from routing.document import UNOBSERVED, Document, ServerState
 from routing.landscape import Landscape, OrganizationCode, Server
 from routing.load import load
 from servers.address import origin_of
 from servers.models import ServerState as ServerStateRow
+from servers.status import Status
 from terminals.reports import ReportCollector
 from terminals.tokens import TokenState, load_token_states
 
@@ -56,6 +57,11 @@ class Snapshot:
     def active_server(self, key: str) -> Server | None:
         """Return the active server with that key, whatever its case, or None."""
         return self._servers_by_folded_key.get(key.lower())
+
+    def status_of(self, key: str) -> Status:
+        """Return the status of the active server with that key; one that is not known is offline."""
+        server = self.active_server(key)
+        return Status(self.states.get(server.key, UNOBSERVED).status) if server is not None else Status.OFFLINE
 
     def token(self, credential: Credential) -> TokenState | None:
         """Return the state of the token that `credential` spells, or None if it is not known here."""

@@ -53,16 +53,40 @@ class ActivationForm(forms.Form):
 @admin.register(Terminal)
 class TerminalWindow(CsvWindow):
     resource_classes: ClassVar[list[Any]] = [TerminalRows]
-    list_display = ("search_key", "name", "organization", "is_active", "activated_at", "last_seen_at", "software")
+    list_display = (
+        "search_key",
+        "name",
+        "organization",
+        "is_active",
+        "activated_at",
+        "last_seen_at",
+        "queue_length",
+        "software",
+    )
     list_filter = ("is_active", ActivatedFilter, ("organization", OrganizationFilter))
     list_select_related = ("organization", "report")
     search_fields = ("search_key", "name", "organization__path", "organization__code")
     search_help_text = "Search by key, name or store"
     autocomplete_fields = ("organization",)
-    readonly_fields = ("activated_at", "last_seen_at", "software", "configuration_revision")
+    readonly_fields = (
+        "activated_at",
+        "last_seen_at",
+        "software",
+        "configuration_revision",
+        "reported_at",
+        "queue_length",
+    )
     fieldsets = (
         (None, {"fields": (("search_key", "name"), "organization", "is_active")}),
-        ("What it reports", {"fields": (("activated_at", "last_seen_at"), ("software", "configuration_revision"))}),
+        (
+            "What it reports",
+            {
+                "fields": (
+                    ("activated_at", "last_seen_at", "reported_at"),
+                    ("software", "configuration_revision", "queue_length"),
+                )
+            },
+        ),
     )
     actions_detail = ("activation_code", "revoke")
 
@@ -83,6 +107,15 @@ class TerminalWindow(CsvWindow):
     @display(description="Configuration revision")
     def configuration_revision(self, terminal: Terminal) -> Any:
         return _report(terminal, "revision")
+
+    @display(description="Last report of its own")
+    def reported_at(self, terminal: Terminal) -> Any:
+        return _report(terminal, "reported_at")
+
+    @display(description="Not delivered", ordering="report__queue_length")
+    def queue_length(self, terminal: Terminal) -> Any:
+        """Return how many transactions wait at the terminal, as it said last."""
+        return _report(terminal, "queue_length")
 
     @action(description="Activation code", icon="qr_code_2", permissions=["change"])
     def activation_code(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -124,5 +157,5 @@ def actor_of(request: HttpRequest) -> User | None:
 
 
 def _report(terminal: Terminal, name: str) -> Any:
-    report = getattr(terminal, "report", None)
-    return getattr(report, name) if report and getattr(report, name) else None
+    value = getattr(getattr(terminal, "report", None), name, None)
+    return None if value == "" else value

@@ -82,3 +82,9 @@ class BoundedJSONParser(JSONParser):
             return super().parse(BytesIO(_read_bounded(stream, self.limit)), media_type, parser_context)
         except RecursionError as error:
             raise ParseError("The body is nested too deeply.") from error
+
+
+class ReportParser(BoundedJSONParser):
+    """Read the report of a device, which comes often and must stay small."""
+
+    limit = 256 * 1024

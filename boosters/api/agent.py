@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.status import HTTP_201_CREATED
 
 from backoffice.addresses import client_address
-from backoffice.api.parsing import BoundedJSONParser
+from backoffice.api.parsing import ReportParser
 from backoffice.api.serializers import StrictSerializer
 from backoffice.api.views import ApiView
 from backoffice.rate_limits import count
@@ -23,7 +23,6 @@ from fleet.heartbeat import Action, Report, receive
 from servers.agent_tokens import issue_agent_token, note_first_use
 from servers.models import KEY_LENGTH, AgentToken, ServerStatus
 
-LARGEST_REPORT = 256 * 1024
 MOST_MODULES = 500
 MOST_OBSERVED = 1_000
 LARGEST_NUMBER = 2**31 - 1
@@ -46,10 +45,6 @@ class AgentDoor(ApiView):
     def token(self) -> AgentToken:
         """The token of the caller, whom the permission has established, with its server."""
         return cast(AgentToken, self.request.auth)
-
-
-class ReportParser(BoundedJSONParser):
-    limit = LARGEST_REPORT
 
 
 class ModuleReport(StrictSerializer):

@@ -1,4 +1,4 @@
-"""The documents of the calling terminal, for requests that the edge passes on to Django.
+"""The documents of the calling terminal, for requests that the edge passes on to Django, and its reports.
 
 The answers are those of `routing/answers.py`, byte for byte; what Django adds is the check of
 credentials that are not in memory yet, and the words for those that are wrong.
@@ -15,14 +15,22 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from backoffice.api.parsing import ReportParser
+from backoffice.api.serializers import StrictSerializer
+from backoffice.api.views import ApiView
+from backoffice.refusals import Unavailable
 from routing.answers import Asked, Door, answer
 from routing.store import store
-from servers.models import ServerStatus, ServerType
+from servers.models import KEY_LENGTH, ServerStatus, ServerType
 from services.models import RoutingType
 from terminals.authentication import IsTerminal, TerminalAuthentication
+from terminals.reports import Told
 from terminals.tokens import TokenState
+
+MOST_OBSERVED = 1_000
 
 CONDITIONAL = [
     OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="Entity tags the terminal holds."),
@@ -178,8 +186,70 @@ class WebposView(DocumentView):
         return self._answer(request)
 
 
+class ReachShape(StrictSerializer):
+    key = serializers.CharField(max_length=KEY_LENGTH, help_text="Key of a server of the configuration.")
+    reachable = serializers.BooleanField()
+
+
+class TerminalHeartbeatRequest(StrictSerializer):
+    revision = serializers.IntegerField(
+        min_value=0, max_value=2**63 - 1, required=False, help_text="`X-Booster-Revision` of the configuration in use."
+    )
+    queue_length = serializers.IntegerField(
+        min_value=0, max_value=2**31 - 1, help_text="Transactions it has not delivered yet."
+    )
+    software = serializers.CharField(max_length=60, allow_blank=True, help_text="Name and version of its software.")
+    observed: serializers.ListSerializer[Any] = serializers.ListSerializer(
+        child=ReachShape(), max_length=MOST_OBSERVED, help_text=f"Servers it called, at most {MOST_OBSERVED}."
+    )
+
+
+class TerminalHeartbeatAnswer(serializers.Serializer[Any]):
+    next_interval_s = serializers.IntegerField(help_text="When to report again, in seconds.")
+    revision = serializers.IntegerField(help_text="Present revision of the configuration.")
+
+
+class TerminalHeartbeatView(ApiView):
+    """Report what the calling terminal has and sees.
+
+    What it says of servers is kept and shown, and never changes their state; keys that are not in its
+    configuration are ignored. Written within seconds, together with what other terminals report.
+    """
+
+    authentication_classes = (TerminalAuthentication,)
+    permission_classes = (IsTerminal,)
+    parser_classes = (ReportParser,)
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (410,)}
+
+    @extend_schema(request=TerminalHeartbeatRequest, responses={200: TerminalHeartbeatAnswer})
+    def post(self, request: Request) -> Response:
+        form = TerminalHeartbeatRequest(data=request.data)
+        form.is_valid(raise_exception=True)
+        told = form.validated_data
+        token: TokenState = request.auth  # type: ignore[assignment]  # what TerminalAuthentication leaves there
+        moment = timezone.now()
+        snapshot = store.recent()
+        organization = snapshot.organization_of(token)
+        if organization is None:
+            raise Unavailable("The terminal's store is not known here yet.", retry_after_s=1)
+        served_by = {server.key.lower(): server.key for server in snapshot.landscape.terminal_servers(organization)}
+        observed = ((served_by.get(row["key"].lower()), row["reachable"]) for row in told["observed"])
+        store.note_poll(token, moment, told.get("revision"))
+        store.reports.told(
+            token.terminal_id,
+            Told(moment, told["queue_length"], told["software"]),
+            {key: is_reachable for key, is_reachable in observed if key is not None},
+        )
+        interval = snapshot.landscape.preference("poll_interval_s", organization)
+        return Response({"next_interval_s": interval.value, "revision": snapshot.revision})
+
+
 urlpatterns = [
-    path(f"{view.door}{slash}", view.as_view(), name=f"terminal-{view.door}" if not slash else None)
-    for view in (ConfigurationView, StatusView, WebposView)
-    for slash in ("", "/")
+    *(
+        path(f"{view.door}{slash}", view.as_view(), name=f"terminal-{view.door}" if not slash else None)
+        for view in (ConfigurationView, StatusView, WebposView)
+        for slash in ("", "/")
+    ),
+    path("heartbeat", TerminalHeartbeatView.as_view(), name="terminal-heartbeat"),
+    path("heartbeat/", TerminalHeartbeatView.as_view()),
 ]

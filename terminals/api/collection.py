@@ -22,7 +22,7 @@ class TerminalCollection(Collection):
 
     queryset = Terminal.objects.select_related("organization", "report").order_by()
     serializer_class = TerminalSerializer
-    observed = ("activated_at", "last_seen_at", "software", "revision")
+    observed = ("activated_at", "last_seen_at", "software", "revision", "reported_at", "queue_length")
     texts_in_order = ("search_key",)
     action_rights = {"activation_code": "change", "revoke": "change"}
     filters = (

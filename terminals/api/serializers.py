@@ -22,6 +22,20 @@ class TerminalSerializer(StrictModelSerializer):
         allow_null=True,
         help_text="Configuration revision it holds.",
     )
+    reported_at = serializers.DateTimeField(
+        source="report.reported_at",
+        read_only=True,
+        default=None,
+        allow_null=True,
+        help_text="When it last sent a report of its own.",
+    )
+    queue_length = serializers.IntegerField(
+        source="report.queue_length",
+        read_only=True,
+        default=None,
+        allow_null=True,
+        help_text="Transactions it had not delivered then.",
+    )
 
     class Meta:
         model = Terminal
@@ -36,6 +50,8 @@ class TerminalSerializer(StrictModelSerializer):
             "last_seen_at",
             "software",
             "revision",
+            "reported_at",
+            "queue_length",
         )
         read_only_fields = ("activated_at",)
 

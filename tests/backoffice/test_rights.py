@@ -89,6 +89,8 @@ terminal_status_retrieve         401  200  403  403  403  403  403  403  403  40
 terminal_webpos_retrieve         401  200  403  403  403  403  403  403  403  401
 terminal_token_create            401  201  403  403  403  403  403  403  403  401
 terminal_revoke_create           401  204  403  403  403  403  403  403  403  401
+terminal_heartbeat_create        401  200  403  403  403  403  403  403  403  401
+servers_status_create            200  200  200  200  200  200  200  200  200  200
 agent_heartbeat_create           401  403  200  403  403  403  403  403  403  401
 agent_token_create               401  403  201  403  403  403  403  403  403  401
 """
@@ -120,14 +122,18 @@ NEW = {
     "servers": {"name": "New", "key": "new"},
     "terminals": {"search_key": "NEW"},
 }
-HEARTBEAT = {
-    "software_version": "1",
-    "modules": [],
-    "ready": True,
-    "pending": 0,
-    "host_name": "oslo",
-    "os": "Debian",
-    "observed": [],
+DEVICE_BODIES = {
+    "agent_heartbeat_create": {
+        "software_version": "1",
+        "modules": [],
+        "ready": True,
+        "pending": 0,
+        "host_name": "oslo",
+        "os": "Debian",
+        "observed": [],
+    },
+    "terminal_heartbeat_create": {"queue_length": 0, "software": "1", "observed": []},
+    "servers_status_create": {"serverKey": "lyonbox"},
 }
 MANIFEST = {
     "format": 1,
@@ -144,8 +150,8 @@ def request_for(operation, method, path, objects, code):
         return path, {"terminal": "OSLO-1", "code": code}
     if operation == "modules_install_create":
         return path, MANIFEST
-    if operation == "agent_heartbeat_create":
-        return path, HEARTBEAT
+    if operation in DEVICE_BODIES:
+        return path, DEVICE_BODIES[operation]
     if "{" in path:
         path = path.replace("{id}", str(objects[collection].pk))
     if collection in BODIES and method in ("post", "put", "patch") and path.count("/") in (4, 5):

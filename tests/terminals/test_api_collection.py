@@ -44,6 +44,8 @@ def test_create_answers_with_the_whole_representation(tree):
         "last_seen_at": None,
         "software": "",
         "revision": None,
+        "reported_at": None,
+        "queue_length": None,
     }
 
 
