@@ -11,6 +11,7 @@ SUPERUSER = "superuser"
 Item = tuple[str, str, str, str]
 GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
     ("", (("Dashboard", "dashboard", "admin:index", ""),)),
+    ("Fleet", (("Fleet", "monitor_heart", "fleet:fleet", "servers.view_mobileserver"),)),
     (
         "Organizations",
         (

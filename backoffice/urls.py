@@ -7,6 +7,7 @@ from backoffice.api.urls import urlpatterns as api_urlpatterns
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/routing/", include(("routing.pages", "routing"))),
+    path("admin/fleet/", include(("fleet.pages", "fleet"))),
     path("admin/system-settings/", include(("licensing.pages", "licensing"))),
     path("admin/", admin.site.urls),
     path("api/", include((api_urlpatterns, "api"))),

@@ -251,8 +251,8 @@ def test_a_read_only_user_can_change_nothing(client, model):
 @pytest.mark.parametrize(
     ("role", "titles"),
     [
-        (SYSTEM_ADMINISTRATOR, ["", "Organizations", "Multi-server", "Administration"]),
-        (STORE_OPERATOR, ["", "Organizations", "Multi-server"]),
+        (SYSTEM_ADMINISTRATOR, ["", "Fleet", "Organizations", "Multi-server", "Administration"]),
+        (STORE_OPERATOR, ["", "Fleet", "Organizations", "Multi-server"]),
     ],
 )
 def test_the_sidebar_shows_what_the_user_may_open(client, role, titles):
