@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +13,11 @@ from django.db.models import Count
 
 from accounts.models import User
 from backoffice.visibility import is_limited, visible
-from fleet.models import Incident, IncidentKind, Maintenance, Pulse, Reachability
+from fleet.maintenance import in_maintenance
+from fleet.models import Incident, IncidentKind, Pulse, Reachability
 from fleet.picture import Known, Picture, Till, picture
+from fleet.pulse import WATCHER_GAP
+from fleet.reachability import FRESH_FOR
 from organizations.models import Organization
 from routing.landscape import Landscape, OrganizationCode
 from routing.store import store
@@ -22,10 +25,6 @@ from servers.models import MobileServer
 from servers.status import Status
 from terminals.models import Terminal, TerminalReport
 
-WATCHER_IS_LATE_AFTER = timedelta(seconds=60)
-"""The watcher looks every few seconds; whoever has not looked for so long is not merely busy."""
-DOUBTS_COUNT_FOR = timedelta(minutes=15)
-"""What a till said longer ago tells nothing about now."""
 MAY_LOOK = "servers.view_mobileserver"
 MAY_SEE_TERMINALS = "terminals.view_terminal"
 
@@ -49,7 +48,7 @@ class Fleet:
     @property
     def is_unwatched(self) -> bool:
         """Whether the watcher has not run for long, or never."""
-        return self.watched_at is None or self.moment - self.watched_at > WATCHER_IS_LATE_AFTER
+        return self.watched_at is None or self.moment - self.watched_at > WATCHER_GAP
 
 
 def gather(moment: datetime) -> Fleet:
@@ -67,14 +66,14 @@ def gather(moment: datetime) -> Fleet:
         moment,
         snapshot.landscape,
         snapshot.revision,
-        _known(incidents, _in_maintenance(snapshot.landscape, moment)),
+        _known(incidents, in_maintenance(moment)),
         _doubts(moment),
         Pulse.objects.filter(pk=Pulse.WATCHER).values_list("at", flat=True).first(),
         blind_since,
     )
 
 
-def _known(incidents: Mapping[int, tuple[datetime, str]], in_maintenance: frozenset[str]) -> dict[str, Known]:
+def _known(incidents: Mapping[int, tuple[datetime, str]], worked_on: Collection[int]) -> dict[str, Known]:
     rows = MobileServer.objects.order_by().values_list(
         "key",
         "pk",
@@ -96,39 +95,17 @@ def _known(incidents: Mapping[int, tuple[datetime, str]], in_maintenance: frozen
             proved_at is not None,
             bool(is_flapping),
             last_seen_at,
-            key in in_maintenance,
+            pk in worked_on,
             incident_since,
             incident_cause,
         )
     return found
 
 
-def _in_maintenance(landscape: Landscape, moment: datetime) -> frozenset[str]:
-    """Return the keys of the servers that are worked on at `moment`."""
-    rows = Maintenance.objects.filter(starts_at__lte=moment, ends_at__gt=moment).order_by()
-    keys: set[str] = set()
-    subtrees: set[OrganizationCode] = set()
-    for key, code in rows.values_list("server__key", "organization__code"):
-        if key:
-            keys.add(key)
-        elif code in landscape.organizations:
-            subtrees.update(landscape.subtree(code))
-    if subtrees:
-        keys.update(
-            server.key
-            for server in landscape.servers.values()
-            if (server.client in subtrees)
-            or (
-                not server.all_organizations and any(r.is_active and r.target in subtrees for r in server.organizations)
-            )
-        )
-    return frozenset(keys)
-
-
 def _doubts(moment: datetime) -> dict[OrganizationCode, int]:
     """Count, by store, the active tills that said lately that they cannot reach a server."""
     said = Reachability.objects.filter(
-        is_reachable=False, observing_terminal__is_active=True, seen_at__gt=moment - DOUBTS_COUNT_FOR
+        is_reachable=False, observing_terminal__is_active=True, seen_at__gt=moment - FRESH_FOR
     )
     counted = said.order_by().values_list("observing_terminal__organization__code")
     return dict(counted.annotate(Count("observing_terminal", distinct=True)))
@@ -169,7 +146,7 @@ def scope_of(user: User | AnonymousUser) -> Scope | None:
     )
 
 
-def tills_of(codes: Collection[OrganizationCode], scope: Scope) -> dict[OrganizationCode, list[Till]]:
+def tills_of(codes: Collection[OrganizationCode], scope: Scope, moment: datetime) -> dict[OrganizationCode, list[Till]]:
     """Return the terminals of stores by the stores' codes, with what each told last: three queries."""
     found: dict[OrganizationCode, list[Till]] = {code: [] for code in codes}
     wanted = [code for code in codes if scope.with_terminals and scope.has_store(code)]
@@ -181,7 +158,9 @@ def tills_of(codes: Collection[OrganizationCode], scope: Scope) -> dict[Organiza
         .values_list("terminal_id", "opened_at")
     )
     unreached: dict[int, list[str]] = {}
-    said = Reachability.objects.filter(is_reachable=False, observing_terminal__organization__code__in=wanted)
+    said = Reachability.objects.filter(
+        is_reachable=False, observing_terminal__organization__code__in=wanted, seen_at__gt=moment - FRESH_FOR
+    )
     for terminal_id, name in said.order_by("server__name").values_list("observing_terminal_id", "server__name"):
         unreached.setdefault(terminal_id, []).append(name)
     for terminal in Terminal.objects.filter(organization__code__in=wanted).select_related("organization", "report"):

@@ -143,7 +143,7 @@ class Looker:
         )
         by_key = {report.server.key: report for report in reports.values()}
         everything = Scope(None, None, with_terminals=True)
-        tills = tills_of({v.subject.store for v in welcome if v.subject.store}, everything)
+        tills = tills_of({v.subject.store for v in welcome if v.subject.store}, everything, moment)
         made: dict[tuple[Subject, Scope], Frame] = {}
         frames: dict[Viewer, Frame | None] = dict.fromkeys(viewers)
         for viewer, user in welcome.items():

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import path
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.views.decorators.http import require_POST
 
+from accounts.models import User
 from backoffice.visibility import visible
-from fleet.bar import SPAN, Bucket, heartbeat_bar
 from fleet.frames import fleet_frame, server_frame, store_frame, store_rows
 from fleet.gather import MAY_LOOK, Fleet, Scope, gather, scope_of, tills_of
 from fleet.live import events
-from fleet.models import Incident, Maintenance, Reachability
+from fleet.maintenance import windows
+from fleet.models import Incident, Maintenance
 from fleet.picture import LEGEND, WORDS, Cell, Group, State
+from fleet.reachability import summary, unreachable_by
+from fleet.states import try_again
 from organizations.models import Organization, OrganizationKind
+from servers.history import PERIODS_DAYS, steps_of, uptimes_of
 from servers.models import MobileServer, StatusTransition
+from servers.scope import may_change_server
 from servers.status import Status
+from servers.uptime import Bucket, heartbeat_bar
 
 TRANSITIONS_PER_PAGE = 25
 SHOWN_INCIDENTS = 10
 SHOWN_MAINTENANCE = 10
+BAR_SPAN = timedelta(hours=24)
+BAR_BUCKETS = 96
 
 Page = Callable[..., HttpResponse]
 
@@ -132,29 +144,53 @@ def server_page(request: HttpRequest, server_id: int) -> HttpResponse:
         banners=frame.parts["fleet-banners"],
         standing=frame.parts["standing"],
         report=frame.parts["report"],
-        bar=_bar(server, fleet),
+        bar=_bar(server, moment),
+        uptimes=_uptimes(server, moment),
         transitions=transitions.get_page(request.GET.get("page")),
         incidents=Incident.objects.filter(server=server)[:SHOWN_INCIDENTS],
         moment=moment,
         maintenance=_maintenance([server.key], fleet)[:SHOWN_MAINTENANCE],
-        observers=_observers(server, scope, fleet),
+        observers=_observers(server, scope, moment),
         stores=_stores(server, scope, fleet),
-        may_change=request.user.has_perm("servers.change_mobileserver"),
+        may_try=_may_try(request, server),
         may_maintain=request.user.has_perm("fleet.add_maintenance"),
-        may_see_incidents=request.user.has_perm("fleet.view_incident"),
     )
 
 
-def _bar(server: MobileServer, fleet: Fleet) -> list[dict[str, Any]]:
+def _may_try(request: HttpRequest, server: MobileServer) -> bool:
+    return request.user.has_perm("servers.change_mobileserver") and may_change_server(request.user, server)
+
+
+@_page
+@require_POST
+def try_online(request: HttpRequest, server_id: int) -> HttpResponse:
+    """Let a server that answers come back now, without the wait since its last attempt."""
+    server = get_object_or_404(visible(MobileServer, request.user), pk=server_id)
+    if not _may_try(request, server):
+        raise PermissionDenied
+    actor = request.user if isinstance(request.user, User) else None
+    if try_again(server, timezone.now(), actor):
+        messages.success(request, f"{server} goes online as soon as it answers and is ready.")
+    else:
+        messages.info(request, f"{server} need not wait: it is online already, or goes online as soon as it answers.")
+    return HttpResponseRedirect(reverse("fleet:server", args=[server.pk]))
+
+
+def _bar(server: MobileServer, moment: datetime) -> list[dict[str, Any]]:
     """Return the last day in quarters of an hour, worst state each."""
-    history = StatusTransition.objects.filter(server=server)
-    start = fleet.moment - SPAN
-    before = history.filter(at__lt=start).order_by("-at", "-pk").values_list("to_status", flat=True).first()
-    changes = history.filter(at__gte=start).order_by("at", "pk").values_list("at", "to_status")
-    buckets = heartbeat_bar(
-        [(at, Status(status)) for at, status in changes], Status(before) if before else None, fleet.moment
-    )
-    return [_segment(bucket) for bucket in buckets]
+    steps = steps_of([server.pk], moment - BAR_SPAN)[server.pk]
+    return [_segment(bucket) for bucket in heartbeat_bar(steps, moment - BAR_SPAN, moment, BAR_BUCKETS)]
+
+
+def _uptimes(server: MobileServer, moment: datetime) -> list[tuple[str, float | None]]:
+    """Return, for each period, how much of it the server was online, in percent; maintenance not counted."""
+    excluded = windows(moment - timedelta(days=max(PERIODS_DAYS)), moment, [server.pk])
+    shares = uptimes_of([server.pk], moment, excluded)[server.pk]
+    # Rounded down: 100 % means without a gap.
+    return [
+        ("24 hours" if days == 1 else f"{days} days", None if share is None else math.floor(share * 10_000) / 100)
+        for days, share in shares.items()
+    ]
 
 
 def _segment(bucket: Bucket) -> dict[str, Any]:
@@ -165,8 +201,8 @@ def _segment(bucket: Bucket) -> dict[str, Any]:
     }
     return {
         "start": bucket.start,
-        "state": states.get(bucket.status, State.TRANSITION),
-        "word": "Nothing known" if bucket.status is None else WORDS[bucket.status],
+        "state": states.get(bucket.worst, State.TRANSITION),
+        "word": "Nothing known" if bucket.worst is None else WORDS[bucket.worst],
     }
 
 
@@ -188,30 +224,28 @@ def _maintenance(keys: Collection[str], fleet: Fleet) -> Any:
     return planned.select_related("server", "organization", "created_by").order_by("starts_at", "pk")
 
 
-def _observers(server: MobileServer, scope: Scope, fleet: Fleet) -> list[dict[str, Any]]:
-    """Return who said whether it reaches the server: by store for tills, one by one for servers."""
-    rows = Reachability.objects.filter(server=server).select_related(
-        "observing_terminal__organization", "observing_server"
-    )
-    tills: dict[str, dict[str, Any]] = {}
-    servers = []
-    for row in rows.order_by("observing_terminal__search_key", "observing_server__name"):
-        if row.observing_server is not None:
-            if scope.has_server(row.observing_server.key):
-                servers.append({"row": row, "name": row.observing_server.name, "pk": row.observing_server_id})
-            continue
-        terminal = row.observing_terminal
-        assert terminal is not None  # noqa: S101 - a constraint: a row has one observer
-        store = terminal.organization
-        if not (scope.with_terminals and terminal.is_active and scope.has_store(store.code)):
-            continue
-        group = tills.setdefault(store.code, {"store": store, "asked": 0, "lacking": [], "seen_at": row.seen_at})
-        group["asked"] += 1
-        group["seen_at"] = max(group["seen_at"], row.seen_at)
-        if not row.is_reachable:
-            group["lacking"].append(row)
-    groups = sorted(tills.values(), key=lambda group: (-len(group["lacking"]), group["store"].name))
-    return [*groups, *servers]
+def _observers(server: MobileServer, scope: Scope, moment: datetime) -> dict[str, Any]:
+    """Return what tills say, by store, and what servers say one by one, as far as they may be seen."""
+    said = summary([server.pk], moment).get(server.pk, ()) if scope.with_terminals else ()
+    places = Organization.objects.filter(pk__in=[view.organization_id for view in said]).order_by()
+    codes = dict(places.values_list("pk", "code"))
+    views = [(view, codes[view.organization_id]) for view in said if scope.has_store(codes[view.organization_id])]
+    rows = unreachable_by([server.pk], moment).get(server.pk, ())
+    return {
+        "stores": [
+            {
+                "view": view,
+                "code": code,
+                "tills": [
+                    row
+                    for row in rows
+                    if row.observing_terminal and row.observing_terminal.organization_id == view.organization_id
+                ],
+            }
+            for view, code in sorted(views, key=lambda pair: -pair[0].unreachable)
+        ],
+        "servers": [row for row in rows if row.observing_server and scope.has_server(row.observing_server.key)],
+    }
 
 
 def _stores(server: MobileServer, scope: Scope, fleet: Fleet) -> list[Cell]:
@@ -233,7 +267,7 @@ def store_page(request: HttpRequest, code: str) -> HttpResponse:
     found = fleet.landscape.organizations.get(code)
     if found is None or found.kind != OrganizationKind.STORE or not scope.has_store(code):
         raise Http404
-    tills = tills_of([code], scope)[code]
+    tills = tills_of([code], scope, moment)[code]
     frame = store_frame(fleet, code, scope, tills)
     rows = store_rows(fleet, code, scope)
     return _render(
@@ -263,5 +297,6 @@ urlpatterns = [
     path("", fleet_page, name="fleet"),
     path("events", events, name="events"),
     path("servers/<int:server_id>/", server_page, name="server"),
+    path("servers/<int:server_id>/try-online/", try_online, name="try-online"),
     path("stores/<str:code>/", store_page, name="store"),
 ]

@@ -10,6 +10,7 @@ from accounts.scope import READ_ONLY, STORE_OPERATOR
 from fleet.models import Incident, Maintenance
 from organizations.tree import update_organization
 from preferences.models import PreferenceValue
+from servers.models import ServerReport
 from terminals.models import TerminalReport
 from tests.factories import make_admin, make_server, make_terminal, make_tree, make_user
 from tests.fleet.rows import make_incident, make_pulse, make_report, make_saying, make_state, make_transition
@@ -256,7 +257,7 @@ def test_a_server_page_tells_state_report_and_who_observed_what(client, tree):
     for told in (
         "↻ Going offline flapping",
         "since 2026-11-27 08:59 : No heartbeat for 90 s.",
-        "2 of 3 tills cannot reach it (OSLO-1 since 2026-11-27 09:00 , OSLO-2 since",
+        "2 of 3 tills of Oslo cannot reach it (OSLO-1 since 2026-11-27 09:00 , OSLO-2 since",
         "central cannot reach it since",
         "Software 3.1",
         "oslo-box-1",
@@ -296,6 +297,52 @@ def test_the_heartbeat_bar_shows_a_day_in_quarters_of_an_hour(client, tree):
 
     states = [segment["state"] for segment in page.context["bar"]]
     assert states == ["standard"] * 48 + ["ok"] * 44 + ["transition"] + ["ok"] * 3
+
+
+def test_a_server_page_tells_how_much_of_the_time_it_was_online(client, tree):
+    server = make_server("central", client=tree["ACME"])
+    make_state(server, since=NOW - 40 * DAY)
+    make_transition(server, NOW - 40 * DAY, "offline", "online")
+    make_transition(server, NOW - timedelta(hours=6), "online", "offline")
+    make_transition(server, NOW - timedelta(hours=3), "offline", "online")
+    Maintenance.objects.create(
+        server=server, starts_at=NOW - timedelta(hours=4), ends_at=NOW - timedelta(hours=3), reason="New disk"
+    )
+    log_in(client)
+
+    page = client.get(server_url(server))
+
+    assert page.context["uptimes"] == [("24 hours", 91.3), ("7 days", 98.8), ("30 days", 99.72), ("90 days", 99.79)]
+
+
+def test_try_online_now_ends_the_wait_and_says_so(client, tree):
+    server = make_server("central", client=tree["ACME"])
+    make_state(server, "offline")
+    make_report(server, attempted_at=NOW - MINUTE)
+    log_in(client)
+
+    first, second = (client.post(server_url(server) + "try-online/", follow=True) for _ in range(2))
+
+    assert ServerReport.objects.get(server=server).attempted_at is None
+    assert "central goes online as soon as it answers and is ready." in first.content.decode()
+    assert "central need not wait" in second.content.decode()
+
+
+def test_try_online_now_is_for_those_who_may_change_the_server(client, tree):
+    server = make_server("central", client=tree["ACME"])
+    report = make_report(server, attempted_at=NOW - MINUTE)
+    url = server_url(server) + "try-online/"
+    log_in(client)
+    got = client.get(url).status_code
+    log_in(client, STORE_OPERATOR, tree["NORTH"])
+    operator = client.post(url).status_code
+    shown = "Try online now" in text_of(client.get(server_url(server)))
+    log_in(client, STORE_OPERATOR, tree["PARIS"])
+    foreign = client.post(url).status_code
+
+    report.refresh_from_db()
+    assert (got, operator, shown, foreign) == (405, 403, False, 404)
+    assert report.attempted_at == NOW - MINUTE
 
 
 def test_transitions_are_paged(client, tree):
@@ -389,7 +436,7 @@ def test_pages_make_the_same_number_of_queries_whatever_they_show(
     for till in tree["OSLO"].terminals.all():
         make_saying(server, False, observing_terminal=till)
     log_in(client, role, *([tree["NORTH"]] if role else []))
-    prices = {FLEET: 15, store_url("OSLO"): 21, server_url(server): 25}
+    prices = {FLEET: 17, store_url("OSLO"): 23, server_url(server): 31}
     for url in prices:
         client.get(url)
 
