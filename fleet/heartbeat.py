@@ -78,9 +78,11 @@ def receive(server: MobileServer, report: Report, moment: datetime, address: str
     timings = states.timings_for(snapshot.landscape, server.key, has_agent=True)
     before = states.standing_of(server)
     heard = observe(before, report.seen(moment), timings)
-    # Only waits can end here, and only in a transition; the Booster's own absence does not count.
-    since = pulse.watching(moment).since(has_agent=True) if before.status.is_transition else None
-    after, changes = judge(heard, moment, timings, since)
+    after, changes = judge(heard, moment, timings)
+    if changes and before.status.is_transition:
+        # A wait may be over, but for the time in which the Booster itself was away: asked only now, so
+        # that a server on its way back costs no more than any other.
+        after, changes = judge(heard, moment, timings, pulse.watching(moment).since(has_agent=True))
     if not changes:
         _keep(server, report, before, heard, moment, address)
     else:

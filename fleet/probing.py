@@ -24,9 +24,10 @@ from django.utils import timezone
 from backoffice.outbound import OutboundError, Policy, call
 from fleet import pulse
 from fleet.incidents import settle
-from fleet.states import EVIDENCE, Patience, Verdict, has_agent, place_of, standing_of, watched_servers, write
+from fleet.states import EVIDENCE, Patience, Verdict, place_of, standing_of, watched_servers, write
 from routing.landscape import Landscape
 from routing.store import store
+from servers.agent_tokens import has_agent
 from servers.models import MobileServer, ServerReport
 from servers.status import Observation, Sight, Standing, judge, observe
 

@@ -15,7 +15,8 @@ from accounts.models import User
 from events.log import record
 from routing import revision
 from routing.landscape import Landscape, OrganizationCode, Server
-from servers.models import AgentToken, MobileServer, ServerReport, ServerState, ServerStatus, StatusTransition
+from servers.agent_tokens import has_agent
+from servers.models import MobileServer, ServerReport, ServerState, ServerStatus, StatusTransition
 from servers.status import Change, Standing, Status, Timings
 
 EVIDENCE = (
@@ -30,15 +31,6 @@ EVIDENCE = (
     "attempted_at",
 )
 """The fields that a report and a standing share."""
-
-
-def has_agent(server: str = "pk") -> Exists:
-    """Return the condition that a server's agent reports for it: its silence counts, else it is probed.
-
-    `server` names the column with the server's primary key.
-    """
-    used = AgentToken.objects.filter(server=OuterRef(server), first_used_at__isnull=False, revoked_at__isnull=True)
-    return Exists(used)
 
 
 def watched_servers() -> models.QuerySet[MobileServer]:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 
-def has_agent() -> Exists:
-    """Return the condition that a server of a queryset has an agent: a token that was used and not revoked.
+def has_agent(server: str = "pk") -> Exists:
+    """Return the condition that a server has an agent: a token that was used and not revoked.
 
-    Such a server is expected to report; the others are called.
+    Such a server is expected to report; the others are called. `server` names the column with the
+    server's primary key.
     """
-    return Exists(
-        AgentToken.objects.filter(server=OuterRef("pk"), first_used_at__isnull=False, revoked_at__isnull=True)
-    )
+    used = AgentToken.objects.filter(server=OuterRef(server), first_used_at__isnull=False, revoked_at__isnull=True)
+    return Exists(used)
 
 
 def issue_agent_token(

@@ -7,7 +7,7 @@ from django.apps import apps
 from django.db import OperationalError
 from django.utils import timezone
 
-from fleet.models import Reachability
+from fleet.models import Incident, Pulse, Reachability
 from preferences.models import PreferenceValue
 from routing import revision
 from routing.store import store
@@ -133,6 +133,47 @@ def test_a_steady_report_on_others_takes_three_queries_and_moves_no_revision(
 
     assert [query["sql"].split()[0] for query in captured] == ["SELECT", "UPDATE", "INSERT"]
     assert revision.numbers() == before
+
+
+def test_a_report_on_the_way_back_costs_no_more(report, time_machine, django_assert_num_queries):
+    report(ready=False)
+    store.refresh()
+    time_machine.shift(10)
+
+    with django_assert_num_queries(2):
+        answer = report(ready=False)
+
+    assert answer.json()["status"] == "transition_to_online"
+
+
+def test_a_wait_does_not_end_while_the_booster_was_away(report, time_machine):
+    report(ready=False)
+    time_machine.shift(3_600)
+    report(ready=False)
+    begun = StatusTransition.objects.count()
+    Pulse.objects.bulk_create(Pulse(name=name, since=NOON, at=timezone.now()) for name in ("receiver", "watcher"))
+
+    report(ready=False)
+
+    latest = StatusTransition.objects.order_by("pk")[1]
+    assert begun == 1
+    assert (latest.to_status, latest.cause) == (
+        "offline",
+        "Not ready within 100 s. Its agent reports that it is not ready.",
+    )
+
+
+def test_the_return_of_a_server_closes_its_incident_with_it(report, server, time_machine):
+    report()
+    lost = NOON + timedelta(minutes=2)
+    ServerState.objects.update(status="offline", since=lost, cause="No heartbeat for 90 s.")
+    incident = Incident.objects.create(server=server, opened_at=lost, cause="No heartbeat for 90 s.")
+    time_machine.shift(600)
+
+    answer = report()
+
+    incident.refresh_from_db()
+    assert (answer.json()["status"], incident.closed_at) == ("online", NOON + timedelta(seconds=600))
 
 
 def test_a_server_that_is_not_ready_is_asked_to_prepare_and_to_report_soon(report, time_machine):
