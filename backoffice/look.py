@@ -38,6 +38,7 @@ from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminFileFieldWidget,
     UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
@@ -61,6 +62,7 @@ __all__ = [
     "file_input",
     "organization_input",
     "select_input",
+    "text_area",
     "text_input",
 ]
 
@@ -83,6 +85,7 @@ def display(**options: Any) -> Callable[[Function], Function]:
 check_boxes = UnfoldAdminCheckboxSelectMultipleWidget
 file_input = UnfoldAdminFileFieldWidget
 select_input = UnfoldAdminSelectWidget
+text_area = UnfoldAdminTextareaWidget
 text_input = UnfoldAdminTextInputWidget
 
 

@@ -61,6 +61,13 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         (
             ("Users", "group", "admin:accounts_user_changelist", "accounts.view_user"),
             ("User tokens", "key", "admin:accounts_usertoken_changelist", "accounts.view_usertoken"),
+            (
+                "Notice channels",
+                "notifications_active",
+                "admin:notices_channel_changelist",
+                "notices.view_channel",
+            ),
+            ("Notices", "mail", "admin:notices_notice_changelist", "notices.view_notice"),
             ("Event log", "history", "admin:events_event_changelist", "events.view_event"),
             ("System settings", "settings", "licensing:system-settings", SUPERUSER),
         ),

@@ -32,7 +32,9 @@ def save_channel(channel: Channel, *, actor: User) -> str:
         raise Forbidden("Only whoever administers the whole tree makes channels for all notices.")
     channel.full_clean()
     secret = ""
-    if channel.is_webhook and not channel.sealed_secret:
+    if not channel.is_webhook:
+        channel.sealed_secret = ""
+    elif not channel.sealed_secret:
         secret = _give_secret(channel)
     channel.save()
     return secret

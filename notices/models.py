@@ -83,12 +83,12 @@ class Channel(models.Model):
             self.recipients = []
             problem = _url_problem(self.url)
             if problem:
-                problems["url"] = ValidationError(problem, "not_allowed" if self.url else "required")
+                problems["url"] = ValidationError(problem, "not_allowed" if self.url else "missing")
         elif self.kind == ChannelKind.EMAIL:
             self.url = ""
             problem = _recipients_problem(self.recipients)
             if problem:
-                problems["recipients"] = ValidationError(problem, "invalid" if self.recipients else "required")
+                problems["recipients"] = ValidationError(problem, "invalid" if self.recipients else "missing")
         if not isinstance(self.kinds, list) or not all(isinstance(kind, str) for kind in self.kinds):
             problems["kinds"] = ValidationError("Give a list of kinds of notice.", "invalid")
         elif unknown := [kind for kind in self.kinds if kind not in dict(kinds.choices())]:

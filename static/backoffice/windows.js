@@ -30,6 +30,18 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
+// A notice channel shows the fields of its kind only.
+document.addEventListener("DOMContentLoaded", () => {
+  const kind = document.querySelector("form#channel_form #id_kind");
+  if (!kind) return;
+  const follow = () => {
+    document.body.classList.toggle("hide-webhook", kind.value !== "webhook");
+    document.body.classList.toggle("hide-email", kind.value !== "email");
+  };
+  kind.addEventListener("change", follow);
+  follow();
+});
+
 // A file may be dropped where one can be chosen; the form then goes on as if it had been chosen.
 for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {

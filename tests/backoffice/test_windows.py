@@ -3,11 +3,14 @@
 import pytest
 from django.contrib import admin
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import User, UserToken
 from accounts.scope import READ_ONLY, STORE_OPERATOR, SYSTEM_ADMINISTRATOR
 from backoffice.navigation import GROUPS
 from events.models import Event
+from notices.models import Channel, Delivery, Notice
+from notices.outbox import tell
 from organizations.models import Organization
 from organizations.tree import update_organization
 from preferences.models import PreferenceValue
@@ -16,6 +19,7 @@ from services.models import MobileService, Module
 from terminals.models import Terminal
 from tests.factories import (
     make_admin,
+    make_channel,
     make_module,
     make_server,
     make_service,
@@ -27,7 +31,20 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
-WINDOWS = [Organization, Terminal, MobileServer, MobileService, Module, PreferenceValue, User, UserToken, Event]
+WINDOWS = [
+    Organization,
+    Terminal,
+    MobileServer,
+    MobileService,
+    Module,
+    PreferenceValue,
+    User,
+    UserToken,
+    Event,
+    Channel,
+    Notice,
+    Delivery,
+]
 
 
 def address(model, view, *args):
@@ -44,6 +61,8 @@ def make_world():
     PreferenceValue.objects.create(key="multi_server_enabled", value="Y")
     PreferenceValue.objects.create(key="request_retries", organization=tree["OSLO"], value="2")
     make_user_token()
+    make_channel("office")
+    tell("test", key="test", subject="Oh", text="", moment=timezone.now())
     return tree
 
 
@@ -73,7 +92,7 @@ def test_a_window_lists_adds_changes_and_shows_history(client, administrator, mo
     views = [address(model, "changelist"), address(model, "changelist") + "?q=o"]
     if thing is not None:
         views += [address(model, "change", thing.pk), address(model, "history", thing.pk)]
-    if model not in (Event,):
+    if model not in (Event, Notice, Delivery):
         views += [address(model, "add")]
         views += [address(model, "delete", thing.pk)]
     statuses = {view: client.get(view).status_code for view in views}
@@ -284,6 +303,8 @@ def test_a_list_takes_the_same_queries_for_any_number_of_rows(
         make_module(f"module{number}")
         PreferenceValue.objects.create(key="request_retries", organization=region, value="2")
         make_user_token()
+        make_channel(f"channel {number}", organization=region)
+        tell("test", key=f"{number}", subject="Oh", text="", moment=timezone.now(), organization=region)
     client.get(address(model, "changelist"))
 
     with django_assert_max_num_queries(100) as captured:
