@@ -194,7 +194,8 @@ def note(probes: Sequence[Probed], moment: datetime, landscape: Landscape) -> in
             timings = patience.of(server.key, has_agent=False)
             before = standing_of(server)
             observed = observe(before, probed.observation, timings)
-            after, changes = judge(observed, moment, timings, watching.since(has_agent=False))
+            # As of its own moment: what was seen ready a moment ago is ready in the state it leads to.
+            after, changes = judge(observed, probed.observation.at, timings, watching.since(has_agent=False))
             reports.append(_reported(server.report, observed, probed))
             verdicts.append(Verdict(server, observed, after, changes, "probe"))
         if reports:

@@ -76,11 +76,14 @@ class Clock:
         return timezone.now()
 
     def pass_by(self, number: float, *, hearing=(), every: float = 30, each=lambda: None) -> None:
-        """Let seconds go by, watching every 5 s; the servers in `hearing` report `every` so many seconds."""
+        """Let seconds go by, watching every 5 s; the servers in `hearing` report `every` so many seconds.
+
+        Where it takes long, watching every 15 s is enough: no gap either, and a quicker test.
+        """
         begun = self.now
         step = 0.0
         while step < number:
-            step = min(step + 5, number)
+            step = min(step + (5 if number <= 400 else 15), number)
             self._traveller.move_to(begun + seconds(step), tick=False)
             pulse.receive(self.now)
             if step % every == 0:
