@@ -51,6 +51,7 @@ __all__ = [
     "AdminPasswordChangeForm",
     "CsvWindow",
     "OrganizationFilter",
+    "RecordWindow",
     "Site",
     "Tab",
     "UserChangeForm",
@@ -343,6 +344,19 @@ class Window(_Limited, ModelAdmin):  # type: ignore[misc]
     def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
         if not self._has_own_history:
             super().log_deletions(request, queryset)
+
+
+class RecordWindow(Window):
+    """The window of what the product alone writes: it is read, filtered and searched, and that is all."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 class Tab(_Limited, TabularInline):  # type: ignore[misc]

@@ -13,6 +13,19 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
     ("", (("Dashboard", "dashboard", "admin:index", ""),)),
     ("Fleet", (("Fleet", "monitor_heart", "fleet:fleet", "servers.view_mobileserver"),)),
     (
+        "Fleet",
+        (
+            ("Incidents", "crisis_alert", "admin:fleet_incident_changelist", "fleet.view_incident"),
+            ("Maintenance", "construction", "admin:fleet_maintenance_changelist", "fleet.view_maintenance"),
+            (
+                "Status transitions",
+                "swap_vert",
+                "admin:servers_statustransition_changelist",
+                "servers.view_statustransition",
+            ),
+        ),
+    ),
+    (
         "Organizations",
         (
             (

@@ -6,7 +6,9 @@ class FleetConfig(AppConfig):
     verbose_name = "Fleet"
 
     def ready(self) -> None:
-        from fleet import pulse
+        from backoffice.visibility import register
+        from fleet import pulse, scope
+        from fleet.models import Incident, Maintenance, Reachability
         from fleet.reachability import write_of_terminals
         from fleet.telling import KINDS
         from notices import kinds
@@ -17,3 +19,6 @@ class FleetConfig(AppConfig):
         for kind, label in KINDS.items():
             kinds.register(kind, label)
         edge.beats.append(pulse.receive)
+        register(Incident, scope.visible_incidents)
+        register(Maintenance, scope.visible_maintenance)
+        register(Reachability, scope.visible_reachability)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from datetime import datetime
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -70,6 +71,17 @@ class Incident(models.Model):
         return f"{self.get_kind_display()}: {self.server or self.terminal or 'all servers'}"
 
 
+class MaintenanceQuerySet(models.QuerySet["Maintenance"]):
+    def running(self, moment: datetime) -> Self:
+        return self.filter(starts_at__lte=moment, ends_at__gt=moment)
+
+    def coming(self, moment: datetime) -> Self:
+        return self.filter(starts_at__gt=moment)
+
+    def past(self, moment: datetime) -> Self:
+        return self.filter(ends_at__lte=moment)
+
+
 class Maintenance(models.Model):
     """A time in which a server, or all servers of an organization's subtree, are worked on.
 
@@ -99,6 +111,7 @@ class Maintenance(models.Model):
         related_name="+",
     )
 
+    objects = MaintenanceQuerySet.as_manager()
     history = HistoricalRecords()
 
     class Meta:
@@ -126,6 +139,10 @@ class Maintenance(models.Model):
         super().clean()
         if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
             raise ValidationError({"ends_at": ValidationError("The end must be after the start.", "ends_too_early")})
+
+    def phase(self, moment: datetime) -> str:
+        """Return `coming`, `running` or `past`."""
+        return "coming" if moment < self.starts_at else "running" if moment < self.ends_at else "past"
 
 
 class Reachability(models.Model):

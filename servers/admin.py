@@ -14,13 +14,20 @@ from django.utils.html import format_html, format_html_join
 from django.views.decorators.cache import never_cache
 
 from accounts.models import User
-from backoffice.look import CsvWindow, OrganizationFilter, Tab, action, display, is_id
+from backoffice.look import CsvWindow, OrganizationFilter, RecordWindow, Tab, action, display, is_id
 from backoffice.visibility import visible
 from organizations.models import Organization
 from organizations.tree import tree_write
 from servers.agent_tokens import has_agent, issue_agent_token, revoke_agent_tokens
 from servers.definition import Assignment, key_from_name, save_server
-from servers.models import LARGEST_CLOCK_OFFSET_S, MobileServer, OrganizationByServer, ServerReport, ServiceByServer
+from servers.models import (
+    LARGEST_CLOCK_OFFSET_S,
+    MobileServer,
+    OrganizationByServer,
+    ServerReport,
+    ServiceByServer,
+    StatusTransition,
+)
 from servers.rows import ServerRows
 from servers.scope import may_change_server
 
@@ -233,3 +240,14 @@ def _reported(server: MobileServer, name: str) -> Any:
     report: ServerReport | None = getattr(server, "report", None)
     value = getattr(report, name, None)
     return None if value in ("", []) else value
+
+
+@admin.register(StatusTransition)
+class StatusTransitionWindow(RecordWindow):
+    list_display = ("at", "server_key", "from_status", "to_status", "cause", "observer")
+    list_filter = ("to_status", "from_status")
+    search_fields = ("server_key", "cause", "observer")
+    search_help_text = "Search by server key, cause or observer"
+    date_hierarchy = "at"
+    fields = ("at", "server_key", "server", "from_status", "to_status", "cause", "observer")
+    readonly_fields = fields

@@ -10,11 +10,12 @@ class ServersConfig(AppConfig):
         from licensing import usage
         from organizations.tree import client_bindings
         from servers.definition import assignments_below
-        from servers.models import MobileServer, ServerType
-        from servers.scope import visible_servers
+        from servers.models import MobileServer, ServerType, StatusTransition
+        from servers.scope import visible_servers, visible_transitions
 
         client_bindings.append(assignments_below)
         register(MobileServer, visible_servers)
+        register(StatusTransition, visible_transitions)
         servers = MobileServer.objects.order_by()
         usage.register("main_servers", servers.filter(server_type=ServerType.MAIN).count)
         usage.register("store_servers", servers.filter(server_type=ServerType.STORE).count)

@@ -5,7 +5,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import User
 from accounts.scope import is_limited, visible_organizations
-from servers.models import MobileServer, OrganizationByServer
+from servers.models import MobileServer, OrganizationByServer, StatusTransition
 
 
 def may_change_server(user: User | AnonymousUser, server: MobileServer) -> bool:
@@ -35,3 +35,9 @@ def visible_servers(user: User | AnonymousUser) -> QuerySet[MobileServer]:
         Q(all_organizations=True, client__tree_id__in=visible.order_by().values("tree_id"))
         | Q(all_organizations=False, pk__in=assigned.values("server"))
     )
+
+
+def visible_transitions(user: User | AnonymousUser) -> QuerySet[StatusTransition]:
+    """Return the transitions of the servers `user` may see; of deleted servers only to who sees everything."""
+    transitions = StatusTransition.objects.all()
+    return transitions.filter(server__in=visible_servers(user).order_by()) if is_limited(user) else transitions

@@ -5,16 +5,16 @@ A parameter that is not declared, or whose value means nothing, is refused with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
 from accounts.scope import visible_organizations
-from backoffice.api.parsing import query_error, query_flag
+from backoffice.api.parsing import query_error, query_flag, query_moment
 from organizations.models import Organization
 
 
@@ -36,17 +36,18 @@ class TextFilter:
 
 @dataclass(frozen=True, slots=True)
 class FlagFilter:
-    """`true` or `false` in the field of the same name."""
+    """`true` or `false` in the field `lookup`, or in that of the same name."""
 
     name: str
     help: str
+    lookup: str = ""
 
     @property
     def parameters(self) -> list[dict[str, Any]]:
         return [_parameter(self.name, self.help, {"type": "boolean"})]
 
     def apply(self, queryset: QuerySet[Any], request: Request) -> QuerySet[Any]:
-        return queryset.filter(**{self.name: query_flag(request, self.name)})
+        return queryset.filter(**{self.lookup or self.name: query_flag(request, self.name)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,52 @@ class ChoiceFilter:
         return _choice(request, self.name, self.values)
 
 
+@dataclass(frozen=True, slots=True)
+class CaseFilter:
+    """One of the names in `cases`, each with what it leaves of the list."""
+
+    name: str
+    cases: Mapping[str, Callable[[QuerySet[Any]], QuerySet[Any]]]
+    help: str
+
+    @property
+    def parameters(self) -> list[dict[str, Any]]:
+        return [_parameter(self.name, self.help, {"type": "string", "enum": list(self.cases)})]
+
+    def apply(self, queryset: QuerySet[Any], request: Request) -> QuerySet[Any]:
+        return self.cases[_choice(request, self.name, list(self.cases))](queryset)
+
+
+@dataclass(frozen=True, slots=True)
+class MomentFilter:
+    """A moment to compare with by `lookup`, such as `at__gte`."""
+
+    name: str
+    lookup: str
+    help: str
+
+    @property
+    def parameters(self) -> list[dict[str, Any]]:
+        return [_parameter(self.name, self.help, {"type": "string", "format": "date-time"})]
+
+    def apply(self, queryset: QuerySet[Any], request: Request) -> QuerySet[Any]:
+        return queryset.filter(**{self.lookup: query_moment(request, self.name)})
+
+
 SCOPES = ("self", "subtree", "ancestors")
 
 
 @dataclass(frozen=True, slots=True)
 class TreeFilter:
-    """`organization=<code>`, and with `scope` also what lies below or above it, in the field `lookup`."""
+    """`organization=<code>`, and with `scope` also what lies below or above it, in the field `lookup`.
+
+    With `or_lookups` it is enough that one of these fields leads there.
+    """
 
     lookup: str
     help: str
     name: str = "organization"
+    or_lookups: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> list[dict[str, Any]]:
@@ -98,11 +135,14 @@ class TreeFilter:
             "ancestors": chosen.lineage(),
         }[scope]
         # A subquery: joined rows would repeat what several organizations lead to.
-        matching = queryset.model._default_manager.filter(**{f"{self.lookup}__in": organizations.order_by()})
+        leading = Q()
+        for lookup in (self.lookup, *self.or_lookups):
+            leading |= Q(**{f"{lookup}__in": organizations.order_by()})
+        matching = queryset.model._default_manager.filter(leading)
         return queryset.filter(pk__in=matching.order_by().values("pk"))
 
 
-Filter = TextFilter | FlagFilter | ChoiceFilter | TreeFilter
+Filter = TextFilter | FlagFilter | ChoiceFilter | CaseFilter | MomentFilter | TreeFilter
 
 
 class StrictFilterBackend(BaseFilterBackend):

@@ -1,12 +1,14 @@
 """Reading bodies and query parameters, strictly and within bounds."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import IO, Any
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
+from django.utils.dateparse import parse_datetime
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
@@ -40,6 +42,17 @@ def query_count(request: Request, name: str, default: int, minimum: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 18) or int(text) < minimum:  # noqa: PLR2004 - fits every database's integers
         raise query_error(name, "invalid", f"{name} must be a whole number of at least {minimum}.")
     return int(text)
+
+
+def query_moment(request: Request, name: str) -> datetime:
+    """Return a query parameter that is an ISO 8601 time with its offset, such as 2026-03-01T12:00:00Z."""
+    try:
+        moment = parse_datetime(request.query_params[name])
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise query_error(name, "invalid", f"{name} must be a time such as 2026-03-01T12:00:00Z.")
 
 
 def check_query(request: Request, known: frozenset[str]) -> None:

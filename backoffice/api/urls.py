@@ -4,6 +4,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
+from fleet.api.urls import collections as fleet
 from organizations.api.urls import collections as organizations
 from preferences.api.urls import collections as preferences
 from servers.api.urls import collections as servers
@@ -11,7 +12,7 @@ from services.api.urls import collections as services
 from terminals.api.urls import collections as terminals
 
 router = SimpleRouter(use_regex_path=False)
-for name, collection in {**organizations, **services, **preferences, **servers, **terminals}.items():
+for name, collection in {**organizations, **services, **preferences, **servers, **terminals, **fleet}.items():
     router.register(name, collection, basename=name)
 
 urlpatterns = [
@@ -21,6 +22,7 @@ urlpatterns = [
     path("v1/servers/", include("routing.api.question")),
     path("v1/routing/", include("routing.api.urls")),
     path("v1/license/", include("licensing.api.urls")),
+    path("v1/servers/", include("fleet.api.urls")),
     path("v1/", include(router.urls)),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),

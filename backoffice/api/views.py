@@ -80,12 +80,8 @@ def etag_of(representation: Mapping[str, Any], observed: Iterable[str]) -> str:
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
-class Collection(ApiView, GenericViewSet[Any]):
-    """List, read, create, change and delete the objects of one collection.
-
-    Writes run in one transaction with the object locked: `If-Match` is compared under that lock, and
-    `?dry_run=true` gives the same answer, then rolls everything back.
-    """
+class Records(ApiView, GenericViewSet[Any]):
+    """List and read the objects of one collection."""
 
     lookup_value_converter = "int"
     filters: ClassVar[tuple[Filter, ...]] = ()
@@ -153,7 +149,13 @@ class Collection(ApiView, GenericViewSet[Any]):
             answer["Location"] = detail_url(self.basename, instance.pk)
         return answer
 
-    # --- Writing ---
+
+class Collection(Records):
+    """List, read, create, change and delete the objects of one collection.
+
+    Writes run in one transaction with the object locked: `If-Match` is compared under that lock, and
+    `?dry_run=true` gives the same answer, then rolls everything back.
+    """
 
     @property
     def caller(self) -> User:

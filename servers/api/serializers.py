@@ -12,7 +12,7 @@ from backoffice.api.serializers import (
 )
 from organizations.models import OrganizationKind
 from servers.definition import Assignment, save_server
-from servers.models import MobileServer, ServerStatus
+from servers.models import MobileServer, ServerStatus, StatusTransition
 from services.models import MobileService
 
 
@@ -102,3 +102,12 @@ class AgentTokenSerializer(serializers.Serializer[Any]):
 
 def _assignments(rows: list[dict[str, Any]], target: str) -> list[Assignment]:
     return [Assignment(row[target], row["is_active"]) for row in rows]
+
+
+class StatusTransitionSerializer(serializers.ModelSerializer[StatusTransition]):
+    server = serializers.CharField(source="server_key", read_only=True, help_text="The key it had then.")
+    server_ref = RefField("servers", "key", source="server", allow_null=True)
+
+    class Meta:
+        model = StatusTransition
+        fields = ("id", "server", "server_ref", "from_status", "to_status", "at", "cause", "observer")

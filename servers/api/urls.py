@@ -1,3 +1,3 @@
-from servers.api.views import ServerCollection
+from servers.api.views import ServerCollection, StatusTransitionRecords
 
-collections = {"servers": ServerCollection}
+collections = {"servers": ServerCollection, "status-transitions": StatusTransitionRecords}

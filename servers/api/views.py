@@ -11,13 +11,20 @@ from rest_framework.response import Response
 
 from accounts.models import User
 from accounts.scope import is_limited, visible_organizations
-from backoffice.api.filters import ChoiceFilter, FlagFilter, TextFilter, TreeFilter
-from backoffice.api.views import Collection, by_code_point
+from backoffice.api.filters import ChoiceFilter, FlagFilter, MomentFilter, TextFilter, TreeFilter
+from backoffice.api.views import Collection, Records, by_code_point
 from backoffice.refusals import Forbidden
 from organizations.tree import tree_write
 from servers.agent_tokens import has_agent, issue_agent_token, revoke_agent_tokens
-from servers.api.serializers import AgentTokenSerializer, ServerSerializer
-from servers.models import MobileServer, OrganizationByServer, ServerType, ServiceByServer
+from servers.api.serializers import AgentTokenSerializer, ServerSerializer, StatusTransitionSerializer
+from servers.models import (
+    MobileServer,
+    OrganizationByServer,
+    ServerStatus,
+    ServerType,
+    ServiceByServer,
+    StatusTransition,
+)
 from servers.scope import may_change_server
 
 
@@ -90,3 +97,24 @@ class ServerCollection(Collection):
         with self.writing():
             revoke_agent_tokens(self.find_to_change().pk, timezone.now(), actor=self.caller)
             return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class StatusTransitionRecords(Records):
+    """Every change of a server's state, with its cause and who saw it; written by the Booster alone.
+
+    Those of deleted servers stay, with `server` as their key was then.
+    """
+
+    queryset = StatusTransition.objects.select_related("server").order_by("-at", "-pk")
+    serializer_class = StatusTransitionSerializer
+    filters = (
+        TextFilter("server", "server_key__iexact", "Of the server with this key, whatever its case."),
+        ChoiceFilter("from_status", ServerStatus.values, "Out of this state."),
+        ChoiceFilter("to_status", ServerStatus.values, "Into this state."),
+        MomentFilter("since", "at__gte", "At this time or later."),
+        MomentFilter("until", "at__lt", "Before this time."),
+        TreeFilter(
+            "server__organizations_by_server__organization",
+            "Of servers assigned to the organization with this code, see scope.",
+        ),
+    )
