@@ -11,10 +11,10 @@ SUPERUSER = "superuser"
 Item = tuple[str, str, str, str]
 GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
     ("", (("Dashboard", "dashboard", "admin:index", ""),)),
-    ("Fleet", (("Fleet", "monitor_heart", "fleet:fleet", "servers.view_mobileserver"),)),
     (
         "Fleet",
         (
+            ("Fleet", "monitor_heart", "fleet:fleet", "servers.view_mobileserver"),
             ("Incidents", "crisis_alert", "admin:fleet_incident_changelist", "fleet.view_incident"),
             ("Maintenance", "construction", "admin:fleet_maintenance_changelist", "fleet.view_maintenance"),
             (

@@ -10,7 +10,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
 from accounts.models import User
-from backoffice.look import REFUSALS, OrganizationFilter, RecordWindow, Window, action, display, refusal_errors
+from backoffice.look import REFUSALS, OrganizationFilter, RecordWindow, Window, action, display, is_id, refusal_errors
+from backoffice.visibility import visible
 from fleet.models import Incident, Maintenance
 from fleet.planning import cancel, end_now, may_change, plan
 
@@ -94,7 +95,10 @@ class MaintenanceWindow(Window):
         return self._may(request, obj, super().has_delete_permission(request, obj))
 
     @staticmethod
-    def _may(request: HttpRequest, maintenance: Maintenance | None, allowed: bool) -> bool:
+    def _may(request: HttpRequest, maintenance: Maintenance | str | None, allowed: bool) -> bool:
+        if isinstance(maintenance, str):  # the buttons are asked for with the id in the address
+            found = visible(Maintenance, request.user).select_related("server", "organization")
+            maintenance = found.filter(pk=int(maintenance)).first() if is_id(maintenance) else None
         return allowed and (maintenance is None or may_change(cast(User, request.user), maintenance))
 
     def save_model(self, request: HttpRequest, obj: Maintenance, form: Any, change: bool) -> None:
@@ -102,10 +106,6 @@ class MaintenanceWindow(Window):
 
     def delete_model(self, request: HttpRequest, obj: Maintenance) -> None:
         cancel(obj, cast(User, request.user))
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Maintenance]) -> None:
-        for maintenance in queryset:
-            cancel(maintenance, cast(User, request.user))
 
     @action(description="End now", icon="stop_circle", permissions=["change"])
     def end_now(self, request: HttpRequest, object_id: str) -> HttpResponse:

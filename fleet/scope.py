@@ -10,7 +10,7 @@ from accounts.scope import is_limited, visible_organizations
 from backoffice.visibility import visible
 from fleet.models import Incident, Maintenance, Reachability
 from organizations.models import Organization
-from servers.models import MobileServer
+from servers.models import MobileServer, OrganizationByServer
 from servers.scope import may_change_server, visible_servers
 from terminals.models import Terminal
 
@@ -51,15 +51,21 @@ def visible_reachability(user: Person) -> QuerySet[Reachability]:
 def may_plan_maintenance(user: Person, server: MobileServer | None, organization: Organization | None) -> bool:
     """Tell whether `user` may silence a server, or the servers of an organization.
 
-    Organizations: those he sees. Servers: those he may change, and those that serve nobody but
-    organizations he sees; the others serve stores that he does not answer for.
+    Servers: those he may change, and those that serve nobody but organizations he sees; the others
+    serve stores that he does not answer for. Organizations: those he sees, unless that silences a server
+    that others need.
     """
+    if not is_limited(user):
+        return True
     organizations = visible_organizations(user).order_by()
+    rows = OrganizationByServer.objects.filter(is_active=True).order_by()
     if organization is not None:
-        return organizations.filter(pk=organization.pk).exists()
+        silenced = rows.filter(organization__in=organization.subtree().order_by(), server__all_organizations=False)
+        shared = rows.filter(server__in=silenced.values("server")).exclude(organization__in=organizations)
+        return organizations.filter(pk=organization.pk).exists() and not shared.exists()
     if server is None or may_change_server(user, server):
         return True
-    if server.all_organizations:
-        return False
-    served = server.organizations_by_server.filter(is_active=True).order_by()
-    return served.exists() and not served.exclude(organization__in=organizations).exists()
+    served = rows.filter(server=server)
+    return (
+        not server.all_organizations and served.exists() and not served.exclude(organization__in=organizations).exists()
+    )

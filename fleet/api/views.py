@@ -41,7 +41,7 @@ class IncidentRecords(Records):
 
 
 def _phase(name: str) -> Callable[[QuerySet[Maintenance]], QuerySet[Maintenance]]:
-    return lambda queryset: getattr(queryset, name)(timezone.now())  # type: ignore[no-any-return]
+    return lambda queryset: getattr(queryset, name)(timezone.now())
 
 
 class MaintenanceCollection(Collection):

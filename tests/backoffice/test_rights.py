@@ -71,6 +71,9 @@ servers_partial_update           401  403  403  403  200  403  403  403  403  40
 servers_destroy                  401  403  403  403  204  403  403  403  403  403
 servers_agent_token_create       401  403  403  403  201  403  403  403  403  403
 servers_agent_token_destroy      401  403  403  403  204  403  403  403  403  403
+servers_uptime_retrieve          401  403  403  200  200  200  404  200  403  200
+status_transitions_list          401  403  403  200  200  200  200  200  403  200
+status_transitions_retrieve      401  403  403  200  200  200  404  200  403  200
 terminals_list                   401  403  403  200  200  200  200  200  403  200
 terminals_create                 401  403  403  403  201  201  400  403  403  403
 terminals_retrieve               401  403  403  200  200  200  404  200  403  200
@@ -79,6 +82,14 @@ terminals_partial_update         401  403  403  403  200  200  404  403  403  40
 terminals_destroy                401  403  403  403  204  204  404  403  403  403
 terminals_activation_code_create 401  403  403  403  201  201  404  403  403  403
 terminals_revoke_create          401  403  403  403  200  200  404  403  403  403
+incidents_list                   401  403  403  200  200  200  200  200  403  200
+incidents_retrieve               401  403  403  200  200  200  404  200  403  200
+maintenance_list                 401  403  403  200  200  200  200  200  403  200
+maintenance_create               401  403  403  403  201  201  400  403  403  403
+maintenance_retrieve             401  403  403  200  200  200  404  200  403  200
+maintenance_update               401  403  403  403  200  200  404  403  403  403
+maintenance_partial_update       401  403  403  403  200  200  404  403  403  403
+maintenance_destroy              401  403  403  403  204  403  403  403  403  403
 routing_explain                  401  403  403  200  200  200  404  200  403  200
 routing_checks                   401  403  403  200  200  200  200  200  403  200
 license_retrieve                 401  403  403  200  403  403  403  403  403  200
@@ -113,6 +124,12 @@ BODIES = {
         "url": "https://l.example",
     },
     "terminals": {"search_key": "OSLO-1", "name": "Till", "organization": "OSLO"},
+    "maintenance": {
+        "organization": "OSLO",
+        "starts_at": "2026-03-01T00:00:00Z",
+        "ends_at": "2026-03-01T02:00:00Z",
+        "reason": "New disks",
+    },
 }
 NEW = {
     "organizations": {"code": "NEW", "kind": "store"},
@@ -121,6 +138,7 @@ NEW = {
     "preferences": {"key": "request_timeout_s"},
     "servers": {"name": "New", "key": "new"},
     "terminals": {"search_key": "NEW"},
+    "maintenance": {},
 }
 DEVICE_BODIES = {
     "agent_heartbeat_create": {

@@ -1,5 +1,7 @@
 """Every window opens, for every role, with a constant number of queries."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.contrib import admin
 from django.urls import reverse
@@ -9,12 +11,13 @@ from accounts.models import User, UserToken
 from accounts.scope import READ_ONLY, STORE_OPERATOR, SYSTEM_ADMINISTRATOR
 from backoffice.navigation import GROUPS
 from events.models import Event
+from fleet.models import Incident, Maintenance
 from notices.models import Channel, Delivery, Notice
 from notices.outbox import tell
 from organizations.models import Organization
 from organizations.tree import update_organization
 from preferences.models import PreferenceValue
-from servers.models import MobileServer
+from servers.models import MobileServer, StatusTransition
 from services.models import MobileService, Module
 from terminals.models import Terminal
 from tests.factories import (
@@ -30,6 +33,7 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 WINDOWS = [
     Organization,
@@ -45,6 +49,8 @@ WINDOWS = [
     Notice,
     Delivery,
 ]
+RECORDS = [Event, Notice, Delivery, StatusTransition, Incident]
+WINDOWS += [StatusTransition, Incident, Maintenance]
 
 
 def address(model, view, *args):
@@ -63,7 +69,23 @@ def make_world():
     make_user_token()
     make_channel("office")
     tell("test", key="test", subject="Oh", text="", moment=timezone.now())
+    make_past(MobileServer.objects.get(name="central"))
     return tree
+
+
+def make_past(server):
+    """Make a server's transition, incident and maintenance."""
+    StatusTransition.objects.create(
+        server=server,
+        server_key=server.key,
+        from_status="online",
+        to_status="transition_to_offline",
+        at=NOW,
+        cause="Gone.",
+        observer="watcher",
+    )
+    Incident.objects.create(server=server, opened_at=NOW, cause="Gone.")
+    Maintenance.objects.create(server=server, starts_at=NOW, ends_at=NOW + timedelta(hours=1), reason="Disks")
 
 
 @pytest.fixture
@@ -92,7 +114,7 @@ def test_a_window_lists_adds_changes_and_shows_history(client, administrator, mo
     views = [address(model, "changelist"), address(model, "changelist") + "?q=o"]
     if thing is not None:
         views += [address(model, "change", thing.pk), address(model, "history", thing.pk)]
-    if model not in (Event, Notice, Delivery):
+    if model not in RECORDS:
         views += [address(model, "add")]
         views += [address(model, "delete", thing.pk)]
     statuses = {view: client.get(view).status_code for view in views}
@@ -298,7 +320,7 @@ def test_a_list_takes_the_same_queries_for_any_number_of_rows(
     for number in range(rows):
         region = update_organization(make_tree(**{f"C{number}": None})[f"C{number}"].pk, name=f"Client {number}")
         make_terminal(f"T-{number}", make_tree(**{f"S{number}": region.code})[f"S{number}"])
-        make_server(client=tree["ACME"])
+        make_past(make_server(client=tree["ACME"]))
         make_service(f"service{number}", module=module)
         make_module(f"module{number}")
         PreferenceValue.objects.create(key="request_retries", organization=region, value="2")

@@ -1,7 +1,13 @@
 """A small configuration with one object of every collection."""
 
+from datetime import UTC, datetime, timedelta
+
+from fleet.models import Incident, Maintenance
 from preferences.models import PreferenceValue
+from servers.models import StatusTransition
 from tests.factories import make_module, make_server, make_service, make_terminal, make_tree
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def make_world():
@@ -10,12 +16,26 @@ def make_world():
     module = make_module("org.example.draft", in_development=True)
     service = make_service("org.example.draft.Save", module=module)
     terminal = make_terminal("OSLO-1", tree["OSLO"])
+    server = make_server("LyonBox", client=tree["ACME"], organizations=[tree["OSLO"]])
     objects = {
         "organizations": tree["EMPTY"],
         "modules": make_module("org.example.empty"),
         "services": service,
         "preferences": PreferenceValue.objects.create(key="request_retries", value="1", organization=tree["OSLO"]),
-        "servers": make_server("LyonBox", client=tree["ACME"], organizations=[tree["OSLO"]]),
+        "servers": server,
         "terminals": terminal,
+        "status-transitions": StatusTransition.objects.create(
+            server=server,
+            server_key=server.key,
+            from_status="offline",
+            to_status="transition_to_online",
+            at=NOW,
+            cause="It answers.",
+            observer="agent",
+        ),
+        "incidents": Incident.objects.create(terminal=terminal, kind="terminal", opened_at=NOW, cause="Unseen."),
+        "maintenance": Maintenance.objects.create(
+            organization=tree["OSLO"], starts_at=NOW, ends_at=NOW + timedelta(hours=1), reason="New disks"
+        ),
     }
     return tree, objects
