@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.scope import is_limited
 from backoffice.visibility import visible
+from fleet.gather import gather
+from fleet.picture import LEGEND, State, word_of
 from licensing.installation import standing
 from licensing.rules import headline
 from organizations.models import Organization
@@ -30,6 +34,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context["revision"] = snapshot.revision
     license_status = standing().status
     context["license"] = {"status": license_status, "headline": headline(license_status)}
+    if may("servers.view_mobileserver"):
+        context["fleet"] = fleet(request)
     if may("organizations.view_organization"):
         without = stores_without_main_server(snapshot.landscape)
         seen: Any = visible(Organization, request.user)
@@ -43,6 +49,21 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             "shown": waiting.select_related("organization").order_by("search_key")[:SHOWN],
         }
     return context
+
+
+def fleet(request: HttpRequest) -> dict[str, Any]:
+    """Return how many active servers the user sees in each state, and how many incidents are open."""
+    seen = visible(MobileServer, request.user).filter(is_active=True)
+    known = gather(timezone.now()).known
+    shown = [known[key] for key in seen.order_by().values_list("key", flat=True) if key in known]
+    counts = Counter(server.state for server in shown)
+    return {
+        "states": [
+            (LEGEND[state].symbol, state, counts[state], word_of(state).lower()) for state in State if counts[state]
+        ],
+        "incidents": sum(server.incident_since is not None for server in shown),
+        "flapping": sum(server.is_flapping for server in shown),
+    }
 
 
 def figures(request: HttpRequest) -> list[dict[str, Any]]:

@@ -310,6 +310,10 @@ class Window(_Limited, ModelAdmin):  # type: ignore[misc]
         }
         return TemplateResponse(request, template, everything)
 
+    def has_look_at_fleet_permission(self, request: HttpRequest, object_id: object = None) -> bool:
+        """Tell whether the user may open the pages of the fleet, for buttons that lead there."""
+        return bool(request.user.has_perm("servers.view_mobileserver"))
+
     @property
     def _has_own_history(self) -> bool:
         return hasattr(self.model, "history")

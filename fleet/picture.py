@@ -96,6 +96,11 @@ WORDS: Mapping[Status, str] = {
 }
 
 
+def word_of(state: State) -> str:
+    """Return the word for servers in a state; the legend's words are those for stores."""
+    return {State.OK: "Online", State.DOWN: "Offline"}.get(state, LEGEND[state].word)
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A store: its state, how many of its servers are online, and how many of its tills cannot reach one."""

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
+from django.utils.http import urlencode
 
 from backoffice.look import CsvWindow, OrganizationFilter, action
 from backoffice.visibility import is_limited
-from organizations.models import Organization
+from organizations.models import Organization, OrganizationKind
 from organizations.rows import OrganizationRows
 from organizations.tree import create_organization, delete_organization, update_organization
 from organizations.tree_page import TreePage
@@ -28,7 +29,7 @@ class OrganizationWindow(TreePage, CsvWindow):
     autocomplete_fields = ("parent",)
     fields = ("code", "name", "kind", "parent", "is_active")
     actions_list = ("open_tree",)
-    actions_detail = ("show_in_tree", "move")
+    actions_detail = ("fleet_status", "show_in_tree", "move")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> tuple[str, ...]:
         if obj is None:
@@ -67,6 +68,14 @@ class OrganizationWindow(TreePage, CsvWindow):
     @action(description="Show in tree", icon="account_tree", permissions=["view"])
     def show_in_tree(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return HttpResponseRedirect(f"{self.window_url('tree')}?at={object_id}")
+
+    @action(description="Status", icon="monitor_heart", permissions=["look_at_fleet"])
+    def fleet_status(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Lead to the store's page, or to the stores below on the fleet's."""
+        organization = self.visible_object(request, object_id)
+        if organization.kind == OrganizationKind.STORE:
+            return HttpResponseRedirect(reverse("fleet:store", args=[organization.code]))
+        return HttpResponseRedirect(f"{reverse('fleet:fleet')}?{urlencode({'q': organization.name})}")
 
     @action(description="Move", icon="drive_file_move", permissions=["move"])
     def move(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -9,6 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.views.decorators.cache import never_cache
@@ -112,7 +113,7 @@ class MobileServerWindow(CsvWindow):
         "reported_from",
         "modules",
     )
-    actions_detail = ("agent_token", "revoke_agent")
+    actions_detail = ("fleet_status", "agent_token", "revoke_agent")
 
     def get_fieldsets(self, request: HttpRequest, obj: MobileServer | None = None) -> Any:
         return self.fieldsets if obj else self.fieldsets[:-1]
@@ -171,6 +172,10 @@ class MobileServerWindow(CsvWindow):
     def modules(self, server: MobileServer) -> Any:
         listed = _reported(server, "modules") or []
         return format_html_join(", ", "{} {}", ((module["name"], module["version"]) for module in listed)) or None
+
+    @action(description="Status", icon="monitor_heart", permissions=["look_at_fleet"])
+    def fleet_status(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return HttpResponseRedirect(reverse("fleet:server", args=[object_id]))
 
     @action(description="Agent token", icon="key", permissions=["change"])
     def agent_token(self, request: HttpRequest, object_id: str) -> HttpResponse:

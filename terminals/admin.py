@@ -10,6 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
@@ -88,7 +89,7 @@ class TerminalWindow(CsvWindow):
             },
         ),
     )
-    actions_detail = ("activation_code", "revoke")
+    actions_detail = ("fleet_status", "activation_code", "revoke")
 
     def lock(self) -> AbstractContextManager[None]:
         return terminal_write()
@@ -116,6 +117,11 @@ class TerminalWindow(CsvWindow):
     def queue_length(self, terminal: Terminal) -> Any:
         """Return how many transactions wait at the terminal, as it said last."""
         return _report(terminal, "queue_length")
+
+    @action(description="Status of its store", icon="monitor_heart", permissions=["look_at_fleet"])
+    def fleet_status(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        terminal = self.visible_object(request, object_id)
+        return HttpResponseRedirect(reverse("fleet:store", args=[terminal.organization.code]))
 
     @action(description="Activation code", icon="qr_code_2", permissions=["change"])
     def activation_code(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -57,11 +57,11 @@ class Watched:
         self.page.wait_for_timeout(150)  # scripts that start with the page may still fail
         return self.page
 
-    def picture(self, name):
+    def picture(self, name, **options):
         """Keep a picture where BOOSTER_SCREENSHOTS says, for people to look at."""
         if folder := os.environ.get("BOOSTER_SCREENSHOTS"):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=f"{folder}/{name}.png")
+            self.page.screenshot(path=f"{folder}/{name}.png", **options)
 
     @property
     def overflow(self):

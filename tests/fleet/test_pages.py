@@ -443,3 +443,43 @@ def test_pages_make_the_same_number_of_queries_whatever_they_show(
     for url, price in prices.items():
         with django_assert_max_num_queries(price):
             assert client.get(url).status_code == 200
+
+
+def test_the_windows_lead_to_the_pages_of_what_they_define(client, tree):
+    server = make_server("central", client=tree["ACME"])
+    terminal = make_terminal("OSLO-1", tree["OSLO"])
+    log_in(client)
+    windows = {
+        ("servers", "mobileserver", server): server_url(server),
+        ("terminals", "terminal", terminal): store_url("OSLO"),
+        ("organizations", "organization", tree["OSLO"]): store_url("OSLO"),
+        ("organizations", "organization", tree["NORTH"]): f"{FLEET}?q=North",
+    }
+
+    for (room, model, thing), target in windows.items():
+        button = reverse(f"admin:{room}_{model}_fleet_status", args=[thing.pk])
+        window = client.get(reverse(f"admin:{room}_{model}_change", args=[thing.pk])).content.decode()
+        assert (button in window, client.get(button)["Location"]) == (True, target)
+
+
+def test_the_dashboard_counts_servers_by_state_and_what_is_open(client, tree):
+    for number, status in enumerate(["online", "online", "offline", "transition_to_online"]):
+        server = make_server(f"s{number}", client=tree["ACME"])
+        make_state(server, status, is_flapping=number == 0)
+    make_incident(server)
+    make_server("inactive", client=tree["ACME"], is_active=False)
+    foreign = make_server("foreign", client=tree["OTHER"])
+    make_incident(foreign)
+    log_in(client, STORE_OPERATOR, tree["NORTH"])
+
+    page = client.get(reverse("admin:index"))
+
+    assert page.context["fleet"] == {
+        "states": [
+            ("✕", "down", 1, "offline"),
+            ("↻", "transition", 1, "in transition"),
+            ("✓", "ok", 2, "online"),
+        ],
+        "incidents": 1,
+        "flapping": 1,
+    }
