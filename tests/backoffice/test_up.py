@@ -2,9 +2,12 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
+from backoffice import supervision
+from backoffice.supervision import End
 from tests.backoffice.processes import Product, free_port, manage, wait_for
 
 pytestmark = pytest.mark.processes
@@ -53,15 +56,51 @@ def test_up_killed_by_force_leaves_nothing_running(tmp_path):
         assert product.running() == []
 
 
-def test_up_ends_everything_when_one_program_dies(tmp_path):
+def test_up_starts_a_program_that_dies_again(tmp_path):
     with Product(tmp_path / "data") as product:
         product.wait_until_ready()
+        killed = {program: product.pid_of(program) for program in ("celery", "granian")}
 
-        os.kill(product.pid_of("celery"), signal.SIGKILL)
+        for pid in killed.values():
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: product.answers("/readyz"), "the web server")
+        wait_for(lambda: "celery" in " ".join(product.running()), "the scheduler")
 
-        assert product.process.wait(timeout=20) == 1
+        assert all(product.pid_of(program) != pid for program, pid in killed.items())
+        assert "The scheduler ended by itself, with status -9; it is started again." in product.printed()
+        assert "The web server ended by itself, with status -9; it is started again." in product.printed()
+        assert product.stop() == 0
         assert product.running() == []
-        assert "CommandError: The scheduler ended by itself, with status -9." in product.printed()
+
+
+def test_a_program_that_ends_again_and_again_is_given_up(monkeypatch):
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
+    programs = supervision.Programs()
+    programs.start("steady", [sys.executable, "-c", "import time; time.sleep(60)"])
+    programs.start("broken", [sys.executable, "-c", "raise SystemExit(3)"])
+    ends = []
+
+    try:
+        wait_for(lambda: ends.extend(programs.keep_running()) or len(ends) >= 5, "five ends", seconds=20)
+    finally:
+        programs.stop()
+
+    assert ends == [End("broken", 3, is_final=number == 5) for number in range(1, 6)]
+
+
+def test_a_program_that_ran_well_before_has_all_its_chances_again(monkeypatch):
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervision, "QUICK_S", 0)
+    programs = supervision.Programs()
+    programs.start("tired", [sys.executable, "-c", "pass"])
+    ends = []
+
+    try:
+        wait_for(lambda: ends.extend(programs.keep_running()) or len(ends) >= 7, "seven ends", seconds=20)
+    finally:
+        programs.stop()
+
+    assert not any(end.is_final for end in ends)
 
 
 def test_up_says_in_one_line_that_it_cannot_start(tmp_path):

@@ -63,7 +63,7 @@ class Command(BaseCommand):
                     self.stdout.write(people or "Log in as before.")
                     self.stdout.flush()
                 while not signals["received"]:
-                    _fail_when_ended(programs)
+                    self._keep_running(programs)
                     time.sleep(POLL_INTERVAL_S)
             finally:
                 asked = signals["received"]
@@ -87,6 +87,13 @@ class Command(BaseCommand):
             return _who_may_log_in()
         except OperationalError as error:
             raise CommandError(f"The database cannot be used: {str(error).strip().splitlines()[0]}") from error
+
+    def _keep_running(self, programs: Programs) -> None:
+        """Restart what ended; refuse to go on when that does not help."""
+        for end in programs.keep_running():
+            if end.is_final:
+                raise CommandError(f"The {end.name} ended again and again, the last time with status {end.status}.")
+            self.stderr.write(f"The {end.name} ended by itself, with status {end.status}; it is started again.")
 
     def _wait_until_ready(self, programs: Programs, host: str, port: int, signals: dict[str, int]) -> bool:
         deadline = time.monotonic() + READY_WITHIN_S
