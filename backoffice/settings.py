@@ -361,7 +361,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "PREPROCESSING_HOOKS": ["backoffice.api.schema.without_slash_forms"],
-    "ENUM_NAME_OVERRIDES": {"ServerTypeEnum": "servers.models.ServerType"},
+    "ENUM_NAME_OVERRIDES": {
+        "ChannelKindEnum": "notices.models.ChannelKind",
+        "ServerStatusEnum": "servers.models.ServerStatus",
+        "ServerTypeEnum": "servers.models.ServerType",
+    },
 }
 
 # --- Logging -------------------------------------------------------------------------------------

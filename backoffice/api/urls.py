@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from fleet.api.urls import collections as fleet
+from notices.api.urls import collections as notices
 from organizations.api.urls import collections as organizations
 from preferences.api.urls import collections as preferences
 from servers.api.urls import collections as servers
@@ -12,7 +13,8 @@ from services.api.urls import collections as services
 from terminals.api.urls import collections as terminals
 
 router = SimpleRouter(use_regex_path=False)
-for name, collection in {**organizations, **services, **preferences, **servers, **terminals, **fleet}.items():
+rooms = (organizations, services, preferences, servers, terminals, fleet, notices)
+for name, collection in (item for collections in rooms for item in collections.items()):
     router.register(name, collection, basename=name)
 
 urlpatterns = [

@@ -94,6 +94,19 @@ routing_explain                  401  403  403  200  200  200  404  200  403  20
 routing_checks                   401  403  403  200  200  200  200  200  403  200
 license_retrieve                 401  403  403  200  403  403  403  403  403  200
 license_upload                   401  403  403  403  403  403  403  403  403  403
+notice_channels_list             401  403  403  200  200  403  403  200  403  200
+notice_channels_create           401  403  403  403  201  403  403  403  403  403
+notice_channels_retrieve         401  403  403  200  200  403  403  200  403  200
+notice_channels_update           401  403  403  403  200  403  403  403  403  403
+notice_channels_partial_update   401  403  403  403  200  403  403  403  403  403
+notice_channels_destroy          401  403  403  403  204  403  403  403  403  403
+notice_channels_secret_create    401  403  403  403  400  403  403  403  403  403
+notice_channels_test_create      401  403  403  403  200  403  403  403  403  403
+notices_list                     401  403  403  200  200  403  403  200  403  200
+notices_retrieve                 401  403  403  200  200  403  403  200  403  200
+notice_deliveries_list           401  403  403  200  200  403  403  200  403  200
+notice_deliveries_retrieve       401  403  403  200  200  403  403  200  403  200
+notice_deliveries_retry_create   401  403  403  403  200  403  403  403  403  403
 terminal_activate_create         201  201  201  201  201  201  201  201  201  201
 terminal_configuration_retrieve  401  200  403  403  403  403  403  403  403  401
 terminal_status_retrieve         401  200  403  403  403  403  403  403  403  401
@@ -130,6 +143,7 @@ BODIES = {
         "ends_at": "2026-03-01T02:00:00Z",
         "reason": "New disks",
     },
+    "notice-channels": {"name": "office", "kind": "email", "recipients": ["ops@acme.example"]},
 }
 NEW = {
     "organizations": {"code": "NEW", "kind": "store"},
@@ -139,6 +153,7 @@ NEW = {
     "servers": {"name": "New", "key": "new"},
     "terminals": {"search_key": "NEW"},
     "maintenance": {},
+    "notice-channels": {"name": "new"},
 }
 DEVICE_BODIES = {
     "agent_heartbeat_create": {

@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 from fleet.models import Incident, Maintenance
+from notices.models import Delivery, Notice
+from notices.outbox import tell
 from preferences.models import PreferenceValue
 from servers.models import StatusTransition
-from tests.factories import make_module, make_server, make_service, make_terminal, make_tree
+from tests.factories import make_channel, make_module, make_server, make_service, make_terminal, make_tree
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -17,6 +19,9 @@ def make_world():
     service = make_service("org.example.draft.Save", module=module)
     terminal = make_terminal("OSLO-1", tree["OSLO"])
     server = make_server("LyonBox", client=tree["ACME"], organizations=[tree["OSLO"]])
+    channel = make_channel("office", organization=tree["OSLO"])
+    tell("test", key="notice", subject="Oh", text="", moment=NOW, organization=tree["OSLO"])
+    Delivery.objects.update(state="given_up", next_attempt_at=None)
     objects = {
         "organizations": tree["EMPTY"],
         "modules": make_module("org.example.empty"),
@@ -37,5 +42,8 @@ def make_world():
         "maintenance": Maintenance.objects.create(
             organization=tree["OSLO"], starts_at=NOW, ends_at=NOW + timedelta(hours=1), reason="New disks"
         ),
+        "notice-channels": channel,
+        "notices": Notice.objects.get(),
+        "notice-deliveries": Delivery.objects.get(),
     }
     return tree, objects

@@ -1,0 +1,7 @@
+from notices.api.views import ChannelCollection, DeliveryCollection, NoticeCollection
+
+collections = {
+    "notice-channels": ChannelCollection,
+    "notices": NoticeCollection,
+    "notice-deliveries": DeliveryCollection,
+}
