@@ -261,6 +261,12 @@ BOOSTER_WEBHOOK_PRIVATE = env.bool("BOOSTER_WEBHOOK_PRIVATE", default=False)
 # Whether servers without an agent may be called on this machine's own addresses.
 BOOSTER_PROBE_LOOPBACK = env.bool("BOOSTER_PROBE_LOOPBACK", default=False)
 
+# What Prometheus sends to read /metrics; without it there are none.
+BOOSTER_METRICS_TOKEN = env.str("BOOSTER_METRICS_TOKEN", default="").strip()
+SHORTEST_METRICS_TOKEN = 16
+if 0 < len(BOOSTER_METRICS_TOKEN) < SHORTEST_METRICS_TOKEN:
+    raise ImproperlyConfigured(f"BOOSTER_METRICS_TOKEN must have at least {SHORTEST_METRICS_TOKEN} characters.")
+
 # --- People --------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"

@@ -3,6 +3,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from backoffice.api.urls import urlpatterns as api_urlpatterns
+from backoffice.metrics import metrics
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -10,6 +11,7 @@ urlpatterns = [
     path("admin/fleet/", include(("fleet.pages", "fleet"))),
     path("admin/system-settings/", include(("licensing.pages", "licensing"))),
     path("admin/", admin.site.urls),
+    path("metrics", metrics, name="metrics"),
     path("api/", include((api_urlpatterns, "api"))),
 ]
 

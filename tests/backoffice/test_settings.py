@@ -67,6 +67,7 @@ def test_a_value_may_come_from_a_file(tmp_path):
         ({"EMAIL_URL": "mail.example:25"}, "EMAIL_URL must be"),
         ({"EMAIL_URL": "smtp://mail.example:port"}, "EMAIL_URL must be"),
         ({"BOOSTER_EVENT_DAYS": "many"}, "BOOSTER_EVENT_DAYS must be"),
+        ({"BOOSTER_METRICS_TOKEN": "short"}, "BOOSTER_METRICS_TOKEN must have at least 16 characters"),
         ({"BOOSTER_HISTORY_DAYS": "90"}, "BOOSTER_HISTORY_DAYS must be 91 to 36500, not 90"),
         ({"BOOSTER_DATA_DIR": "/proc/none"}, "The data directory /proc/none cannot be used"),
     ],
