@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 from typing import Any
 
@@ -79,11 +80,23 @@ def _channels_of(organization: Organization | None) -> QuerySet[Channel]:
     return Channel.objects.filter(concerned, is_active=True).order_by("pk")
 
 
+_starting = threading.Lock()
+
+
 def deliver_soon() -> None:
-    """Start a round of deliveries at once where there are workers; without them beat does so soon anyway."""
-    if not settings.REDIS_URL:
-        return
+    """Start a round of deliveries at once where there are workers; without them beat does so soon anyway.
+
+    In a thread: a broker that is away takes seconds to be given up, and whoever tells of an outage must not
+    wait for it. One at a time is enough, as a round sends all that is due.
+    """
+    if settings.REDIS_URL and _starting.acquire(blocking=False):
+        threading.Thread(target=_start_round, name="deliver-soon", daemon=True).start()
+
+
+def _start_round() -> None:
     try:
         current_app.send_task(DELIVER, retry=False, expires=KICK_EXPIRES_S)
     except (OSError, OperationalError) as error:
         logger.warning("delivery-not-started", error=type(error).__name__)
+    finally:
+        _starting.release()

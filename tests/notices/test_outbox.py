@@ -1,5 +1,6 @@
 """Telling: who is told what, once, and only if the caller's transaction commits."""
 
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -143,6 +144,12 @@ def test_tell_leaves_nothing_and_starts_nothing_when_the_transaction_is_rolled_b
     assert (Notice.objects.count(), Delivery.objects.count(), started) == (0, 0, [])
 
 
+def wait_for_starts():
+    for thread in threading.enumerate():
+        if thread.name == "deliver-soon":
+            thread.join(5)
+
+
 def test_tell_starts_a_round_on_commit_where_there_are_workers(settings, started, django_capture_on_commit_callbacks):
     settings.REDIS_URL = "redis://broker"
     with django_capture_on_commit_callbacks(execute=True):
@@ -150,16 +157,24 @@ def test_tell_starts_a_round_on_commit_where_there_are_workers(settings, started
     make_channel()
     with django_capture_on_commit_callbacks(execute=True):
         tell_of_loss()
+        wait_for_starts()
         assert started == []
+    wait_for_starts()
     settings.REDIS_URL = ""
     with django_capture_on_commit_callbacks(execute=True):
         tell_of_loss("without workers")
+    wait_for_starts()
 
     assert started == [("notices.tasks.deliver", {"retry": False, "expires": 30})]
 
 
-def test_tell_does_not_mind_a_broker_that_is_away(settings, monkeypatch, django_capture_on_commit_callbacks):
+def test_tell_does_not_wait_for_a_broker_that_is_away(settings, monkeypatch, django_capture_on_commit_callbacks):
+    given_up = threading.Event()
+    attempts = []
+
     def refuse(*args, **kwargs):
+        attempts.append(args)
+        given_up.wait(5)
         raise OperationalError("Connection refused")
 
     settings.REDIS_URL = "redis://broker"
@@ -167,6 +182,13 @@ def test_tell_does_not_mind_a_broker_that_is_away(settings, monkeypatch, django_
     make_channel()
 
     with django_capture_on_commit_callbacks(execute=True):
-        tell_of_loss()
+        tell_of_loss("one")
+        tell_of_loss("two")
+    told = Delivery.objects.count()
+    given_up.set()
+    wait_for_starts()
+    with django_capture_on_commit_callbacks(execute=True):
+        tell_of_loss("three")
+    wait_for_starts()
 
-    assert Delivery.objects.count() == 1
+    assert (told, len(attempts)) == (2, 2)
