@@ -7,7 +7,7 @@ from django.utils import timezone
 from backoffice.credentials import make_credential
 from organizations.models import Organization
 from preferences.models import PreferenceValue
-from servers.models import MobileServer, OrganizationByServer, ServiceByServer
+from servers.models import AgentToken, MobileServer, OrganizationByServer, ServiceByServer
 from services.models import MobileService, Module
 from terminals.models import Terminal, TerminalToken
 
@@ -89,6 +89,23 @@ def terminal_token() -> str:
         first_used_at=moment,
     )
     return credential.text
+
+
+def agent_tokens() -> list[str]:
+    """Give every server's agent a token that was used; return the texts they send."""
+    moment = timezone.now()
+    credentials = [(server, make_credential(AgentToken.KIND)) for server in MobileServer.objects.order_by("key")]
+    AgentToken.objects.bulk_create(
+        AgentToken(
+            server=server,
+            token_id=credential.id,
+            digest=credential.digest,
+            created_at=moment,
+            first_used_at=moment,
+        )
+        for server, credential in credentials
+    )
+    return [credential.text for _, credential in credentials]
 
 
 def _node(code: str, kind: str, parent: Organization | None, left: int, right: int, level: int) -> Organization:
