@@ -13,7 +13,8 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 django = get_asgi_application()
 
 from backoffice.body_limit import BodyLimit  # noqa: E402 - rooms can only be imported once Django is set up
+from backoffice.kept_threads import KeptThreads  # noqa: E402
 from routing.edge import Edge  # noqa: E402 - rooms can only be imported once Django is set up
 from routing.store import store  # noqa: E402
 
-application = Edge(BodyLimit(django), store)
+application = Edge(BodyLimit(KeptThreads(django)), store)
