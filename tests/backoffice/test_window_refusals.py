@@ -181,6 +181,8 @@ def server_form(client_organization, organizations=(), services=(), **fields):
         "priority": "5",
         "defined_services": "only",
         "is_active": "on",
+        "probe_timeout_s": "5",
+        "expected_status": "200",
         **fields,
     }
     for prefix, field, rows in (
@@ -576,8 +578,8 @@ def test_servers_are_imported_with_their_tabs_and_exported_alike(client):
     make_service("org.example.Order")
     text = (
         "client,key,name,description,server_type,url,priority,all_organizations,all_services,defined_services,"
-        "organizations,services,is_active\r\n"
-        "ACME,box,Box,,store,https://box.example,5,false,false,only,OSLO !ROME,org.example.Order,true\r\n"
+        "organizations,services,is_active,ping_url,probe_interval_s,probe_timeout_s,expected_status\r\n"
+        "ACME,box,Box,,store,https://box.example,5,false,false,only,OSLO !ROME,org.example.Order,true,,60,7,204\r\n"
     )
 
     import_csv(client, MobileServer, text)
