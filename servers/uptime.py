@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise, zip_longest
+from functools import partial
+from itertools import pairwise, takewhile, zip_longest
 from typing import NamedTuple
 
 from servers.status import Status
@@ -54,9 +56,12 @@ def uptime(
     """
     counted_from = start if proved_at is None else max(start, proved_at)
     counted = online = timedelta(0)
-    windows = _merged(excluded)
+    windows = deque(_merged(excluded))
     for status, stretch in _stretches(transitions, counted_from, end):
-        length = stretch.end - stretch.start - sum((_overlap(stretch, window) for window in windows), timedelta(0))
+        while windows and windows[0].end <= stretch.start:
+            windows.popleft()
+        touching = takewhile(partial(_begins_before, stretch.end), windows)
+        length = stretch.end - stretch.start - sum((_overlap(stretch, window) for window in touching), timedelta(0))
         counted += length
         if status is Status.ONLINE:
             online += length
@@ -102,6 +107,10 @@ def _merged(intervals: Iterable[tuple[datetime, datetime]]) -> Sequence[Interval
         else:
             merged.append(interval)
     return merged
+
+
+def _begins_before(end: datetime, interval: Interval) -> bool:
+    return interval.start < end
 
 
 def _overlap(one: Interval, other: Interval) -> timedelta:
