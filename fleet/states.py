@@ -33,14 +33,19 @@ EVIDENCE = (
 """The fields that a report and a standing share."""
 
 
+STATE = ("status", "since", "cause", "proved_at", "is_flapping")
+"""The fields of a state that are read along with every watched server."""
+
+
 def watched_servers() -> models.QuerySet[MobileServer]:
-    """Return the active servers with state and report at hand, annotated with `has_agent`, by primary key.
+    """Return the active servers with state and evidence at hand, annotated with `has_agent`, by primary key.
 
     Whoever writes several of them does so in this order, or two writers could wait for each other.
     """
     return (
         MobileServer.objects.filter(is_active=True)
         .select_related("state", "report")
+        .only("key", "name", "client", *(f"state__{name}" for name in STATE), *(f"report__{name}" for name in EVIDENCE))
         .annotate(has_agent=has_agent())
         .order_by("pk")
     )
