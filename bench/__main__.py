@@ -1,7 +1,7 @@
 """Measure the product in parts, each against something bare in the same run.
 
 `landscape`: loading, compiling and checking at two sizes. `edge`: documents beside a bare application.
-`heartbeat`: agents' reports beside an empty view. `python -m bench [PART…] [--sqlite]` runs all parts or
+`heartbeat`: agents' reports beside an empty view. `watch`: the watcher's pass at two sizes. `python -m bench [PART…] [--sqlite]` runs all parts or
 those named, on the PostgreSQL that the tests bring, or on SQLite. Results are printed, and kept in
 bench/results/local-*.json; baseline-*.json beside them are of a small machine with other work.
 """
@@ -186,7 +186,18 @@ def measure_heartbeats() -> dict[str, dict[str, float]]:
     return rates
 
 
-PARTS = {"landscape": measure_landscape, "edge": measure_edge, "heartbeat": measure_heartbeats}
+def measure_watch() -> dict[int, dict[str, float]]:
+    from bench.watching import measure_passes
+
+    return measure_passes(lambda servers: refill(min(SIZES), servers), median_ms)
+
+
+PARTS = {
+    "landscape": measure_landscape,
+    "edge": measure_edge,
+    "heartbeat": measure_heartbeats,
+    "watch": measure_watch,
+}
 NEED_WRK = ("edge", "heartbeat")
 
 
