@@ -7,9 +7,11 @@ from django.urls import reverse
 from accounts.models import User, UserToken
 from accounts.scope import READ_ONLY, STORE_OPERATOR
 from events.models import Event
+from fleet.models import Incident
+from notices.models import Delivery, Notice
 from organizations.models import Organization
 from preferences.models import PreferenceValue
-from servers.models import MobileServer
+from servers.models import MobileServer, StatusTransition
 from terminals.models import Terminal
 from tests.browser.conftest import NARROW, WIDE
 from tests.factories import (
@@ -25,6 +27,7 @@ from tests.factories import (
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
+RECORDS = (Event, Notice, Delivery, StatusTransition, Incident)
 WITH_CSV = (Organization, Terminal, MobileServer)
 LOOKS = [("light", WIDE), ("dark", WIDE), ("dark", NARROW)]
 
@@ -65,12 +68,12 @@ def every_address(tree):
         thing = model._default_manager.order_by("-pk").first()
         if model is MobileServer:
             thing = MobileServer.objects.get(name="Oslo box")
-        if model not in (Event,):
+        if model not in RECORDS:
             yield f"{name}-add", address(model, "add")
         if thing is not None:
             yield f"{name}-change", address(model, "change", thing.pk)
             yield f"{name}-history", address(model, "history", thing.pk)
-            if model not in (Event,):
+            if model not in RECORDS:
                 yield f"{name}-delete", address(model, "delete", thing.pk)
         if model in WITH_CSV:
             yield f"{name}-import", address(model, "import")
