@@ -1,9 +1,10 @@
 """Measure the product in parts, each against something bare in the same run.
 
 `landscape`: loading, compiling and checking at two sizes. `edge`: documents beside a bare application.
-`heartbeat`: agents' reports beside an empty view. `watch`: the watcher's pass at two sizes. `python -m bench [PART…] [--sqlite]` runs all parts or
-those named, on the PostgreSQL that the tests bring, or on SQLite. Results are printed, and kept in
-bench/results/local-*.json; baseline-*.json beside them are of a small machine with other work.
+`heartbeat`: agents' reports beside an empty view. `watch`: the watcher's pass at two sizes.
+`python -m bench [PART…] [--sqlite]` runs all parts or those named, on the PostgreSQL that the tests bring, or
+on SQLite. Results are printed, and kept in bench/results/local-*.json; baseline-*.json beside them are of a
+small machine with other work.
 """
 
 from __future__ import annotations
