@@ -343,6 +343,7 @@ def test_no_transition_lasts_once_its_waits_are_over_and_nothing_is_heard(course
         timings.silence_allowed.total_seconds()
         + timings.transition_to_offline_wait_s
         + timings.transition_to_online_wait_s
+        + timings.failed_transition_to_online_wait_s
     )
     moment = max(moment, watching_since)
 
