@@ -77,7 +77,7 @@ class MaintenanceWindow(Window):
     search_help_text = "Search by server, organization or reason"
     autocomplete_fields = ("server", "organization")
     readonly_fields = ("created_by",)
-    fieldsets = ((None, {"fields": (("server", "organization"), ("starts_at", "ends_at"), "reason", "created_by")}),)
+    fieldsets = ((None, {"fields": (("server", "organization"), "starts_at", "ends_at", "reason", "created_by")}),)
     actions_detail = ("end_now",)
 
     @display(description="Of")
