@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ALL_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,6 +40,8 @@ ROUND_S = 4.0
 COLLECT_EVERY_S = 0.2
 LARGEST_ANSWER = 64 * 1024
 FIRST_PROBES_PER_S = 20
+INTERVAL_IN_TRANSITION_S = 10
+"""A server in a transition is called at least so often: its waits may be shorter than its interval."""
 LONGEST_CAUSE = 255
 
 
@@ -89,6 +92,7 @@ class Prober:
         self._round = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._under_way: dict[Future[Probed], Target] = {}
+        self._planned_by: Landscape | None = None
 
     def run(self, *, round_s: float = ROUND_S) -> int:
         """Make the probes that are due for at most `round_s`, and write what was seen; return how many.
@@ -108,6 +112,9 @@ class Prober:
             self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="probe")
         plan_first_probes(timezone.now())
         landscape = store.current().landscape
+        if landscape is not self._planned_by:
+            bring_forward(timezone.now(), landscape)
+            self._planned_by = landscape
         written = 0
         while True:
             free = MOST_AT_ONCE - len(self._under_way)
@@ -145,6 +152,36 @@ def plan_first_probes(moment: datetime) -> int:
     return len(missing)
 
 
+def bring_forward(moment: datetime, landscape: Landscape) -> int:
+    """Plan anew the probes that are further away than a whole interval, as when it was shortened; return how many."""
+    planned = ServerReport.objects.filter(~has_agent("server"), next_probe_at__gt=moment, server__is_active=True)
+    return _plan_sooner(
+        (report, moment + _pause(report.server, landscape)) for report in planned.select_related("server")
+    )
+
+
+def look_soon(server_ids: Collection[int], moment: datetime) -> int:
+    """Plan the next probe of servers that came into a transition; return how many would have come later."""
+    planned = ServerReport.objects.filter(~has_agent("server"), pk__in=server_ids, next_probe_at__gt=moment)
+    return _plan_sooner(
+        # A call may be under way.
+        (report, moment + timedelta(seconds=max(INTERVAL_IN_TRANSITION_S, report.server.probe_timeout_s + 1)))
+        for report in planned.select_related("server")
+    )
+
+
+def _plan_sooner(wanted: Iterable[tuple[ServerReport, datetime]]) -> int:
+    """Move probes to the moments wanted where they are planned for later: one query per moment."""
+    by_moment: defaultdict[datetime, list[int]] = defaultdict(list)
+    for report, soonest in wanted:
+        if report.next_probe_at is not None and report.next_probe_at > soonest:
+            by_moment[soonest].append(report.pk)
+    return sum(
+        ServerReport.objects.filter(pk__in=pks, next_probe_at__gt=soonest).update(next_probe_at=soonest)
+        for soonest, pks in by_moment.items()
+    )
+
+
 def claim(moment: datetime, most: int, landscape: Landscape) -> list[Target]:
     """Take up to `most` servers whose probe is due, the longest due first, and plan their next."""
     due = Q(next_probe_at__lte=moment) | Q(next_probe_at__isnull=True)
@@ -156,15 +193,18 @@ def claim(moment: datetime, most: int, landscape: Landscape) -> list[Target]:
             .order_by(F("next_probe_at").asc(nulls_first=True), "pk")[:most]
         )
         for report in reports:
-            # Not before the call itself must be over: no two of one server are under way.
-            pause_s = max(_interval_s(report.server, landscape), report.server.probe_timeout_s + 1)
-            report.next_probe_at = moment + timedelta(seconds=pause_s)
+            report.next_probe_at = moment + _pause(report.server, landscape)
         ServerReport.objects.bulk_update(reports, ["next_probe_at"])
     servers = [report.server for report in reports]
     return [
         Target(server.pk, server.ping_url or server.url, server.probe_timeout_s, server.expected_status)
         for server in servers
     ]
+
+
+def _pause(server: MobileServer, landscape: Landscape) -> timedelta:
+    """Return how long after one call the next may begin: never while the first may be under way."""
+    return timedelta(seconds=max(_interval_s(server, landscape), server.probe_timeout_s + 1))
 
 
 def _interval_s(server: MobileServer, landscape: Landscape) -> int:
@@ -187,7 +227,8 @@ def note(probes: Sequence[Probed], moment: datetime, landscape: Landscape) -> in
     patience, watching = Patience(landscape), pulse.watching(moment)
     with transaction.atomic():
         # The evidence is held from reading to writing: what an agent reports meanwhile comes after it.
-        list(ServerReport.objects.select_for_update().filter(pk__in=seen).order_by("pk").values_list("pk"))
+        held = ServerReport.objects.select_for_update().filter(pk__in=seen).order_by("pk")
+        planned = dict(held.values_list("pk", "next_probe_at"))
         reports, verdicts = [], []
         for server in watched_servers().filter(~has_agent(), pk__in=seen, report__isnull=False):
             probed = seen[server.pk]
@@ -197,9 +238,11 @@ def note(probes: Sequence[Probed], moment: datetime, landscape: Landscape) -> in
             # As of its own moment: what was seen ready a moment ago is ready in the state it leads to.
             after, changes = judge(observed, probed.observation.at, timings, watching.since(has_agent=False))
             reports.append(_reported(server.report, observed, probed))
+            server.report.next_probe_at = _next(planned[server.pk], probed, after)
             verdicts.append(Verdict(server, observed, after, changes, "probe"))
         if reports:
-            ServerReport.objects.bulk_update(reports, [*EVIDENCE, "probed_at", "probe_took_ms", "last_seen_at"])
+            told = [*EVIDENCE, "probed_at", "probe_took_ms", "last_seen_at", "next_probe_at"]
+            ServerReport.objects.bulk_update(reports, told)
         written = write(verdicts)
         if written:
             settle(moment, [verdict.server.pk for verdict in written])
@@ -213,6 +256,13 @@ def _reported(report: ServerReport, observed: Standing, probed: Probed) -> Serve
     report.probe_took_ms = probed.took_ms
     report.last_seen_at = observed.seen_at
     return report
+
+
+def _next(planned: datetime | None, probed: Probed, after: Standing) -> datetime | None:
+    """Return when to call next: as planned, or soon where the server is in a transition."""
+    if planned is None or not after.status.is_transition:
+        return planned
+    return min(planned, probed.observation.at + timedelta(seconds=INTERVAL_IN_TRANSITION_S))
 
 
 prober = Prober()

@@ -10,6 +10,7 @@ from fleet import pulse
 from fleet.flapping import settle_flapping
 from fleet.incidents import settle, settle_booster
 from fleet.models import Pulse
+from fleet.probing import look_soon
 from fleet.states import Patience, Verdict, is_reporting, retire, standing_of, watched_servers, write
 from fleet.telling import tell_flapping, tell_outages
 from routing.store import store
@@ -37,6 +38,13 @@ def watch(moment: datetime) -> int:
     with transaction.atomic():
         written = write(verdicts)
         settle(moment)
+        in_transition = [
+            verdict.server.pk
+            for verdict in written
+            if verdict.after.status.is_transition and not is_reporting(verdict.server)
+        ]
+        if in_transition:
+            look_soon(in_transition, moment)
     changed = len(written) + retire(moment)
     settle_booster(moment)
     tell_flapping(settle_flapping(servers, landscape, moment), moment)

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from backoffice.outbound import LARGEST_ANSWER
 from fleet.models import Incident
-from fleet.probing import Probed, Prober, Target, claim, note, plan_first_probes, probe
+from fleet.probing import Probed, Prober, Target, bring_forward, claim, note, plan_first_probes, probe
 from fleet.watch import watch
 from preferences.models import PreferenceValue
 from routing.store import store
@@ -157,6 +157,69 @@ def test_a_server_is_called_at_its_own_interval_or_as_the_preference_says():
     assert [due(server) - now for server in (own, longer, usual)] == [seconds(10), seconds(31), seconds(90)]
     assert claim(now + seconds(9), 10, landscape()) == []
     assert [target.server_id for target in claim(now + seconds(10), 10, landscape())] == [own.pk]
+
+
+def test_a_shortened_interval_counts_from_now_on():
+    own, usual, soon = make_probed("own", probe_interval_s=3600), make_probed("usual"), make_probed("soon")
+    make_reporting("reporting")
+    plan_first_probes(START)
+    now = START + seconds(1)
+    PreferenceValue.objects.create(key="probe_interval_s", value="7200")
+    claim(now, 10, landscape())
+    ServerReport.objects.filter(server=soon).update(next_probe_at=now + seconds(3))
+    PreferenceValue.objects.update(value="90")
+    MobileServer.objects.filter(pk=own.pk).update(probe_interval_s=20)
+
+    assert bring_forward(now, landscape()) == 2
+    assert [due(server) - now for server in (own, usual, soon)] == [seconds(20), seconds(90), seconds(3)]
+    assert bring_forward(now, landscape()) == 0
+
+
+def test_a_round_takes_a_shortened_interval_up():
+    server = make_probed(probe_interval_s=3600)
+    ServerReport.objects.create(server=server, next_probe_at=timezone.now() + seconds(3600))
+    prober = Prober(lambda asked: Probed(asked.server_id, Observation(Sight.READY, timezone.now(), "Seen."), 1))
+    prober.run(round_s=0.1)
+    MobileServer.objects.filter(pk=server.pk).update(probe_interval_s=5)
+
+    prober.run(round_s=0.1)
+
+    assert due(server) - timezone.now() <= seconds(6)
+
+
+def test_a_server_in_a_transition_is_called_soon_whatever_its_interval(time_machine):
+    """Several successes are needed, an hour lies between two calls, and the wait is 100 seconds."""
+    PreferenceValue.objects.create(key="successes_before_online", value="3")
+    server = make_probed(probe_interval_s=3600)
+    time_machine.move_to(START, tick=False)
+    ServerReport.objects.create(server=server, next_probe_at=START)
+    called = []
+    for number in range(0, 121, 5):
+        now = START + seconds(number)
+        beat_both(now)
+        for asked in claim(now, 10, landscape()):
+            called.append(number)
+            note([seen(server, Sight.READY, now)], now, landscape())
+            assert asked.server_id == server.pk
+        watch(now)
+
+    assert called == [0, 10, 20]
+    assert ServerState.objects.get().status == "online"
+
+
+def test_a_server_that_the_watcher_sends_into_a_transition_is_called_soon(time_machine):
+    server = make_probed(probe_interval_s=3600, probe_timeout_s=14)
+    time_machine.move_to(START, tick=False)
+    beat_both(START)
+    plan_first_probes(START)
+    for number, sight in enumerate([Sight.READY, Sight.FAILED, Sight.FAILED, Sight.FAILED]):
+        note([seen(server, sight, START + seconds(number))], START + seconds(number), landscape())
+    ServerReport.objects.update(next_probe_at=START + seconds(3600))
+
+    watch(START + seconds(5))
+
+    assert ServerState.objects.get().status == "transition_to_offline"
+    assert due(server) == START + seconds(20)
 
 
 def test_many_new_servers_are_spread():
