@@ -17,7 +17,8 @@ DELAY = timedelta(seconds=15)
 WINDOW = timedelta(seconds=300)
 """How long after a leader's loss others may follow it, and how long after its return they may take to follow."""
 HOLD = timedelta(seconds=180)
-"""How long outages wait at most while nothing at all was seen since: then the Booster itself may be cut off."""
+"""How long outages wait at most: while nothing at all was seen since, as the Booster itself may be cut off, and
+store servers while a main server was not seen since, as its silence is noticed last and may be the cause."""
 FEWEST_FOR_ISOLATION = 3
 
 
@@ -82,7 +83,7 @@ def plan(
 
     (a) When nothing was seen since the first of at least three losses, and no watched server is left (or
     the hold is over), the Booster cannot reach anything. (b) Store servers follow the main server of their
-    client when they were lost with it or within the window after it.
+    client when they were lost after it was last seen, with it, or within the window after its loss.
     """
     servers = {server.id: server for server in watched}
     known = [outage for outage in outages if outage.subject in servers]
@@ -137,7 +138,7 @@ def _by_main_server(
                 for main in leaders
                 if not server.is_main
                 and servers[main.subject].client == server.client
-                and _leads(main, outage, was_detached=outage.id in detached)
+                and _leads(main, servers[main.subject].seen_at, outage, was_detached=outage.id in detached)
             ),
             None,
         )
@@ -145,17 +146,37 @@ def _by_main_server(
             alone.append(outage)
         else:
             following[leader.id].add(outage.id)
-    tell = {o.id: frozenset(following.pop(o.id, ())) for o in alone if moment - o.opened_at >= DELAY}
+    due = [o for o in alone if moment - o.opened_at >= DELAY and not _may_yet_follow(o, servers, moment)]
+    tell = {outage.id: frozenset(following.pop(outage.id, ())) for outage in due}
     waiting = {o.id for o in untold} - set(tell)
     join = {leader: frozenset(ids) for leader, ids in following.items() if leader not in waiting}
     return Plan(tell=tell, join=join)
 
 
-def _leads(main: Outage, outage: Outage, *, was_detached: bool) -> bool:
-    """Tell whether an outage belongs to that of a main server of the same client."""
+def _may_yet_follow(outage: Outage, servers: Mapping[int, Watched], moment: datetime) -> bool:
+    """Tell whether a main server that was not seen since this loss of a store server may still turn out lost."""
+    lost = servers[outage.subject]
+    return (
+        not lost.is_main
+        and moment - outage.opened_at <= HOLD
+        and any(
+            main.is_main
+            and main.client == lost.client
+            and not main.is_lost
+            and (main.seen_at is None or main.seen_at <= outage.opened_at)
+            for main in servers.values()
+        )
+    )
+
+
+def _leads(main: Outage, seen_at: datetime | None, outage: Outage, *, was_detached: bool) -> bool:
+    """Tell whether an outage belongs to that of a main server of the same client, which was last seen at `seen_at`."""
     if main.closed_at is not None and (was_detached or outage.opened_at > main.closed_at):
         return False
-    return main.opened_at - DELAY <= outage.opened_at <= main.opened_at + WINDOW
+    begun = main.opened_at - DELAY
+    if seen_at is not None:
+        begun = min(begun, max(seen_at, main.opened_at - HOLD))
+    return begun <= outage.opened_at <= main.opened_at + WINDOW
 
 
 def plan_terminals(

@@ -60,9 +60,14 @@ SITUATIONS = {
         of(tell={10: [30, 40], 60: []}),
     ),
     "store servers wait for their leader's delay": ([out(MAIN, 10), out(LYON, 0)], 20, of()),
+    "a store server follows a main server that was not seen since, however late its silence is noticed": (
+        [out(MAIN, 180), out(LYON, 0)],
+        195,
+        of(tell={10: [30]}),
+    ),
     "a store server lost long before the main server is told alone": (
-        [out(MAIN, 16), out(LYON, 0)],
-        31,
+        [out(MAIN, 181), out(LYON, 0)],
+        196,
         of(tell={10: [], 30: []}),
     ),
     "a second main server is told itself": ([out(MAIN, 0), out(OTHER_MAIN, 1)], 20, of(tell={10: [], 20: []})),
@@ -106,6 +111,31 @@ def test_a_situation_gives_its_plan(outages, at_s, expected):
     assert plan(outages, world(lost, seen_s=at_s), START + seconds(at_s)) == expected
 
 
+@pytest.mark.parametrize(
+    ("seen_s", "at_s", "expected"),
+    [
+        (0, 180, of()),
+        (1, 15, of(tell={30: []})),
+        (0, 180.1, of(tell={30: []})),
+    ],
+    ids=["not seen since", "seen since", "not seen during the whole hold"],
+)
+def test_a_lost_store_server_waits_for_a_sight_of_its_main_server(seen_s, at_s, expected):
+    main, lyon = Watched(MAIN, "ACME", True, False, START + seconds(seen_s)), Watched(LYON, "ACME", False, True, START)
+    foreign = Watched(FOREIGN, "OTHER", True, False, START + seconds(10))
+
+    assert plan([out(LYON, 0)], [main, lyon, foreign], START + seconds(at_s)) == expected
+
+
+def test_a_store_server_lost_before_a_last_sight_of_its_main_server_is_told_alone():
+    main, lyon = Watched(MAIN, "ACME", True, True, START + seconds(1)), Watched(LYON, "ACME", False, True, START)
+    foreign = Watched(FOREIGN, "OTHER", True, False, START + seconds(10))
+
+    planned = plan([out(LYON, 0), out(MAIN, 91)], [main, lyon, foreign], START + seconds(106))
+
+    assert planned == of(tell={10: [], 30: []})
+
+
 def test_servers_that_flap_or_are_in_maintenance_are_not_told_but_lead():
     outages = [out(MAIN, 0), out(LYON, 1), out(FOREIGN, 0)]
 
@@ -131,8 +161,8 @@ def test_while_nothing_was_seen_since_the_first_loss_nothing_is_told_until_the_h
     silent = world(lost, seen_s=10)
 
     assert plan(outages, silent, START + seconds(10) + HOLD) == Plan()
-    assert plan(outages, silent, START + seconds(11) + HOLD) == of(tell={30: [], 40: []})
-    assert plan(outages, world(lost, seen_s=11), START + seconds(30)) == of(tell={30: [], 40: []})
+    assert plan(outages, silent, START + seconds(13) + HOLD) == of(tell={30: [], 40: []})
+    assert plan(outages, world(lost, seen_s=13), START + seconds(30)) == of(tell={30: [], 40: []})
 
 
 def test_three_losses_and_nothing_seen_during_the_whole_hold_is_a_booster_cut_off():

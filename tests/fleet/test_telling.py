@@ -19,6 +19,7 @@ from tests.fleet.makers import (
     make_probed,
     make_reporting,
     open_incidents,
+    seconds,
     see,
     told,
 )
@@ -84,6 +85,20 @@ def test_a_main_server_and_the_stores_that_follow_are_one_notice_each_way(clock)
     clock.pass_by(60, hearing=[main, *box, witness])
     assert told()[3:] == [("server-back", "box2 is back")]
     assert open_incidents() == []
+
+
+def test_stores_that_notice_first_that_the_main_server_is_gone_are_one_notice_with_it(clock):
+    """They say so with their next report; its own silence is noticed much later."""
+    main, box, witness = fleet()
+
+    def complain():
+        for server in box:
+            hear(server, clock.now - seconds(1), ready=False, cause="The central server does not answer.")
+
+    clock.pass_by(120, hearing=[witness], each=complain)
+
+    assert Incident.objects.filter(server__in=box, opened_at=START + seconds(5)).count() == len(box)
+    assert told() == [("server-lost", "central was lost, 3 more with it")]
 
 
 def test_a_booster_that_reaches_nothing_says_so_once(clock):
