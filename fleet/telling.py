@@ -6,21 +6,22 @@ the notice, so a process that dies in between tells nothing twice and forgets no
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Coalesce
+from django.urls import reverse
 
 from fleet import grouping, incidents
 from fleet.grouping import WINDOW, Outage, Plan, Watched
 from fleet.maintenance import in_maintenance, organizations_in_maintenance
 from fleet.models import Incident, IncidentKind, Pulse
 from fleet.states import standing_of
-from notices.outbox import tell
+from notices.outbox import tell, tell_also
 from organizations.models import Organization
 from servers.models import MobileServer, OrganizationByServer, ServerStatus, ServerType
 from terminals.models import Terminal
@@ -69,17 +70,23 @@ def tell_outages(moment: datetime) -> None:
             _tell_isolation([rows[pk] for pk in sorted(plan.isolated)], moment)
         told = _apply(plan, moment)
         lost = [(rows[leader], [rows[pk] for pk in sorted(plan.tell[leader])]) for leader in told]
+        joined = [(leader, [rows[pk] for pk in sorted(ids)]) for leader, ids in plan.join.items() if leader in rows]
         closed = _note_closings(server_kinds, moment)
         back = [row for row in closed if row.kind == IncidentKind.SERVER and row.server_id not in flapping]
-        places = _places_of([_server(row) for row, _ in lost] + [_server(row) for row in back])
+        followers_of = _followers_of(closed)
+        about = [row for row, followers in lost for row in (row, *followers)]
+        about += [row for _, followers in joined for row in followers]
+        about += [row for leader in back for row in (leader, *followers_of.get(leader.pk, ()))]
+        places = _places_of([_server(row) for row in about])
         for row, followers in lost:
-            _tell_loss(row, followers, places[_server(row).pk], moment)
-        followed = _open_followers(closed)
+            _tell_loss(row, followers, places, moment)
+        for leader, followers in joined:
+            tell_also(_opened(leader), _concerned(followers, places), moment)
         for row in back:
-            _tell_return(row, followed[row.pk], places[_server(row).pk], moment)
+            _tell_return(row, followers_of.get(row.pk, ()), places, moment)
         for row in closed:
             if row.kind == IncidentKind.BOOSTER:
-                _tell_reconnection(row, followed[row.pk], moment)
+                _tell_reconnection(row, followers_of.get(row.pk, ()), moment)
 
 
 def tell_terminals(moment: datetime) -> None:
@@ -103,27 +110,32 @@ def tell_terminals(moment: datetime) -> None:
         for leader in _apply(plan, moment):
             _tell_unseen(rows[leader], [rows[pk] for pk in sorted(plan.tell[leader])], moment)
         closed = _note_closings((IncidentKind.TERMINAL,), moment)
-        followed = _open_followers(closed)
+        followers_of = _followers_of(closed)
         for row in closed:
-            _tell_seen_again(row, followed[row.pk], moment)
+            _tell_seen_again(row, followers_of.get(row.pk, ()), moment)
 
 
 def tell_flapping(servers: Sequence[MobileServer], moment: datetime) -> None:
     """Tell of servers that just began to flap: one notice for those of one client."""
-    by_client: dict[int, list[MobileServer]] = {}
-    for server in servers:
-        by_client.setdefault(server.client_id, []).append(server)
-    clients = Organization.objects.in_bulk(by_client) if by_client else {}
-    for client_id, together in by_client.items():
+    if not servers:
+        return
+    by_client: dict[Organization, list[MobileServer]] = {}
+    flapping = MobileServer.objects.filter(pk__in=[server.pk for server in servers]).select_related("client")
+    for server in flapping.order_by("pk"):
+        by_client.setdefault(server.client, []).append(server)
+    places = _places_of([server for together in by_client.values() for server in together])
+    for client, together in by_client.items():
         names = _names(server.name for server in together)
         tell(
             "server-flapping",
             key=f"server-flapping:{together[0].pk}:{moment.isoformat()}",
             subject=f"{names} comes and goes" if len(together) == 1 else f"{len(together)} servers come and go",
-            text=f"{names} of {clients[client_id].name} left online again and again. Further losses and returns "
-            "are not told until a whole flapping window has passed without one.",
+            text=f"{names} of {client.name} left online again and again. Further losses and returns "
+            "are not told until a whole flapping window has passed without one."
+            f"{_see('server', together[0].pk) if len(together) == 1 else _see('fleet')}",
             moment=moment,
-            organization=clients[client_id],
+            organization=client,
+            also=[place for server in together for place in places[server.pk]],
             data={"servers": [server.key for server in together]},
         )
 
@@ -176,24 +188,36 @@ def _outage(row: Incident, subject: int | None) -> Outage:
     )
 
 
-def _open_followers(closed: Sequence[Incident]) -> Mapping[int, int]:
-    """Return how many followers of each are still open."""
+def _followers_of(closed: Sequence[Incident]) -> Mapping[int, list[Incident]]:
+    """Return the incidents that follow each of those that are over."""
     if not closed:
-        return Counter()
-    open_ones = Incident.objects.filter(follows__in=closed, closed_at__isnull=True).order_by()
-    return Counter(open_ones.values_list("follows_id", flat=True))
+        return {}
+    found: dict[int, list[Incident]] = {}
+    for row in Incident.objects.filter(follows__in=closed).select_related("server__client").order_by("pk"):
+        found.setdefault(row.follows_id or 0, []).append(row)
+    return found
 
 
-def _places_of(servers: Sequence[MobileServer]) -> Mapping[int, Organization]:
-    """Return whose servers they are: the one organization that each serves, else its client."""
+Places = Mapping[int, Sequence[Organization]]
+"""By server: whose it is (the one organization that it serves, else its client), then all that it serves."""
+
+
+def _places_of(servers: Sequence[MobileServer]) -> Places:
     if not servers:
         return {}
-    places = {server.pk: server.client for server in servers}
-    served: dict[int, list[Organization]] = {}
+    served: dict[int, list[Organization]] = {server.pk: [] for server in servers}
     rows = OrganizationByServer.objects.filter(server__in=servers, is_active=True, server__all_organizations=False)
-    for row in rows.select_related("organization"):
-        served.setdefault(row.server_id, []).append(row.organization)
-    return places | {pk: listed[0] for pk, listed in served.items() if len(listed) == 1}
+    for row in rows.select_related("organization").order_by("pk"):
+        served[row.server_id].append(row.organization)
+    return {server.pk: _place(server, served[server.pk]) for server in servers}
+
+
+def _place(server: MobileServer, served: Sequence[Organization]) -> Sequence[Organization]:
+    return served if len(served) == 1 else [server.client, *served]
+
+
+def _concerned(rows: Iterable[Incident], places: Places) -> list[Organization]:
+    return [place for row in rows for place in places[_server(row).pk]]
 
 
 # --- What is written ---
@@ -236,36 +260,37 @@ def _tell_isolation(rows: Sequence[Incident], moment: datetime) -> None:
         key=f"incident-opened:{isolated.pk}",
         subject="The Booster cannot reach anything",
         text=f"{len(rows)} servers were lost since {_time(first)}, and no server was seen since. The cause is "
-        "probably the Booster's own network. Terminals go on with what they know.",
+        f"probably the Booster's own network. Terminals go on with what they know.{_see('fleet')}",
         moment=moment,
         data={"incident": isolated.pk, "opened_at": _iso(first), "servers": [_server(row).key for row in rows]},
     )
 
 
-def _tell_reconnection(row: Incident, still_lost: int, moment: datetime) -> None:
+def _tell_reconnection(row: Incident, followers: Sequence[Incident], moment: datetime) -> None:
     assert row.closed_at is not None  # noqa: S101 - only closed ones are told so
     tell(
         "booster-reconnected",
         key=f"incident-closed:{row.pk}",
         subject="The Booster reaches servers again",
-        text=f"Since {_time(row.closed_at)}, after {_lasted(row)}. {_still(still_lost, 'server')}",
+        text=f"Since {_time(row.closed_at)}, after {_lasted(row)}. {_still(followers, 'server')}{_see('fleet')}",
         moment=moment,
-        data={"incident": row.pk, "closed_at": _iso(row.closed_at), "still_lost": still_lost},
+        data={"incident": row.pk, "closed_at": _iso(row.closed_at), "still_lost": _open(followers)},
     )
 
 
-def _tell_loss(row: Incident, followers: Sequence[Incident], place: Organization, moment: datetime) -> None:
+def _tell_loss(row: Incident, followers: Sequence[Incident], places: Places, moment: datetime) -> None:
     server = _server(row)
-    with_it = f" {_names(_server(other).name for other in followers)} followed." if followers else ""
+    with_it = f" Lost with it: {_names(_server(other).name for other in followers)}." if followers else ""
     more = f", {len(followers)} more with it" if followers else ""
     tell(
         "server-lost",
-        key=f"incident-opened:{row.pk}",
+        key=_opened(row.pk),
         subject=f"{server.name} was lost{more}",
         text=f"{server.get_server_type_display()} {server.name} ({server.key}) of {server.client.name} left online "
-        f"at {_time(row.opened_at)}: {row.cause}{with_it}",
+        f"at {_time(row.opened_at)}: {row.cause}{with_it}{_see('server', server.pk)}",
         moment=moment,
-        organization=place,
+        organization=places[server.pk][0],
+        also=_concerned([row, *followers], places),
         data={
             "incident": row.pk,
             "server": server.key,
@@ -276,25 +301,27 @@ def _tell_loss(row: Incident, followers: Sequence[Incident], place: Organization
     )
 
 
-def _tell_return(row: Incident, still_lost: int, place: Organization, moment: datetime) -> None:
+def _tell_return(row: Incident, followers: Sequence[Incident], places: Places, moment: datetime) -> None:
     assert row.closed_at is not None  # noqa: S101 - only closed ones are told so
     server = _server(row)
-    still = f" {_still(still_lost, 'server')}" if Incident.objects.filter(follows=row).exists() else ""
+    still = f" {_still(followers, 'server')}" if followers else ""
     is_back = server.is_active
     tell(
         "server-back",
         key=f"incident-closed:{row.pk}",
         subject=f"{server.name} is {'back' if is_back else 'not watched any more'}",
-        text=f"{server.get_server_type_display()} {server.name} ({server.key}) of {server.client.name}, since "
-        f"{_time(row.closed_at)}, after {_lasted(row)}: {row.closing_cause}{still}",
+        text=f"{server.get_server_type_display()} {server.name} ({server.key}) of {server.client.name} is "
+        f"{'online again' if is_back else 'not watched any more'} since {_time(row.closed_at)}, after {_lasted(row)}: "
+        f"{row.closing_cause}{still}{_see('server', server.pk)}",
         moment=moment,
-        organization=place,
+        organization=places[server.pk][0],
+        also=_concerned([row, *followers], places),
         data={
             "incident": row.pk,
             "server": server.key,
             "closed_at": _iso(row.closed_at),
             "cause": row.closing_cause,
-            "still_lost": still_lost,
+            "still_lost": _open(followers),
         },
     )
 
@@ -308,7 +335,7 @@ def _tell_unseen(row: Incident, followers: Sequence[Incident], moment: datetime)
         "terminal-unseen",
         key=f"incident-opened:{row.pk}",
         subject=f"{who} not seen",
-        text=f"{names} of {store}: {row.cause}",
+        text=f"{names} of {store}: {row.cause}{_see('store', store.code)}",
         moment=moment,
         organization=store,
         data={
@@ -320,11 +347,11 @@ def _tell_unseen(row: Incident, followers: Sequence[Incident], moment: datetime)
     )
 
 
-def _tell_seen_again(row: Incident, still_unseen: int, moment: datetime) -> None:
+def _tell_seen_again(row: Incident, followers: Sequence[Incident], moment: datetime) -> None:
     assert row.closed_at is not None  # noqa: S101 - only closed ones are told so
     terminal = _terminal(row)
     who = f"{terminal.search_key} of {terminal.organization}"
-    still = f" {_still(still_unseen, 'terminal')}" if still_unseen else ""
+    still = f" {_still(followers, 'terminal')}" if _open(followers) else ""
     tell(
         "terminal-back",
         key=f"incident-closed:{row.pk}",
@@ -336,7 +363,7 @@ def _tell_seen_again(row: Incident, still_unseen: int, moment: datetime) -> None
             "incident": row.pk,
             "terminal": terminal.search_key,
             "closed_at": _iso(row.closed_at),
-            "still_unseen": still_unseen,
+            "still_unseen": _open(followers),
         },
     )
 
@@ -360,10 +387,27 @@ def _names(names: Iterable[str]) -> str:
     return shown if len(listed) <= MOST_NAMED else f"{shown} and {len(listed) - MOST_NAMED} more"
 
 
-def _still(count: int, what: str) -> str:
+def _opened(incident: int) -> str:
+    """Return the key of the notice that tells of an incident's opening."""
+    return f"incident-opened:{incident}"
+
+
+def _open(followers: Sequence[Incident]) -> int:
+    return sum(1 for row in followers if row.closed_at is None)
+
+
+def _see(page: str, *arguments: int | str) -> str:
+    """Return where to look, as a sentence of a notice; nothing where the Booster does not know its own address."""
+    if not settings.BOOSTER_PUBLIC_URLS:
+        return ""
+    return f" See {settings.BOOSTER_PUBLIC_URLS[0].rstrip('/')}{reverse(f'fleet:{page}', args=arguments)}"
+
+
+def _still(followers: Sequence[Incident], what: str) -> str:
+    count = _open(followers)
     if not count:
-        return f"All {what}s that followed are back."
-    return f"{count} {what}{' that followed is' if count == 1 else 's that followed are'} still missing."
+        return f"All {what}s lost with it are back."
+    return f"{count} {what}{' lost with it is' if count == 1 else 's lost with it are'} still missing."
 
 
 def _time(moment: datetime) -> str:

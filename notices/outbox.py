@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import structlog
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from kombu.exceptions import OperationalError
 
 from events.log import record
@@ -32,13 +33,14 @@ def tell(
     text: str,
     moment: datetime,
     organization: Organization | None = None,
+    also: Collection[Organization] = (),
     data: dict[str, Any] | None = None,
 ) -> None:
     """Tell everybody whom it concerns, once per `key`, when the caller's transaction commits.
 
     `kind` must be registered. `organization` is what the notice is about: channels limited to it, or to
-    what lies above it, are told; without one only channels for everything are. `data` must be plain JSON
-    values and hold no secret.
+    what lies above it, are told; without one only channels for everything are. Those of the organizations
+    in `also`, which it concerns too, are told as well. `data` must be plain JSON values and hold no secret.
     """
     if not is_known(kind):
         raise ValueError(f"{kind} is not a registered kind of notice.")
@@ -56,10 +58,8 @@ def tell(
         )
         if not is_new:
             return
-        concerned = [channel for channel in _channels_of(organization) if not channel.kinds or kind in channel.kinds]
-        Delivery.objects.bulk_create(
-            Delivery(notice=notice, channel=channel, next_attempt_at=moment) for channel in concerned
-        )
+        places = [*also, *([organization] if organization is not None else [])]
+        concerned = _deliver(notice, _channels_of(places), moment)
         record(
             "notice-told",
             moment=moment,
@@ -73,10 +73,43 @@ def tell(
         transaction.on_commit(deliver_soon)
 
 
-def _channels_of(organization: Organization | None) -> QuerySet[Channel]:
+def tell_also(key: str, organizations: Collection[Organization], moment: datetime) -> None:
+    """Let a notice that was told go to the channels of further organizations, when the caller's transaction commits.
+
+    Nobody is told twice, and nothing happens where there is no notice with that key.
+    """
+    notice = Notice.objects.filter(key=key).first()
+    if notice is None:
+        return
+    with transaction.atomic():
+        further = _channels_of(organizations).exclude(
+            Exists(Delivery.objects.filter(notice=notice, channel=OuterRef("pk")))
+        )
+        concerned = _deliver(notice, further.filter(organization__isnull=False), moment)
+    if concerned:
+        transaction.on_commit(deliver_soon)
+
+
+def _deliver(notice: Notice, channels: QuerySet[Channel], moment: datetime) -> list[Channel]:
+    """Let a notice go to those of the channels that want its kind; return them."""
+    concerned = [channel for channel in channels if not channel.kinds or notice.kind in channel.kinds]
+    Delivery.objects.bulk_create(
+        Delivery(notice=notice, channel=channel, next_attempt_at=moment) for channel in concerned
+    )
+    return concerned
+
+
+def _channels_of(organizations: Collection[Organization]) -> QuerySet[Channel]:
+    """Return the channels for everything, and those limited to one of the organizations or to what lies above one."""
     concerned = Q(organization__isnull=True)
-    if organization is not None:
-        concerned |= Q(organization__in=organization.lineage())
+    if organizations:
+        inside = Organization.objects.filter(
+            pk__in={organization.pk for organization in organizations},
+            tree_id=OuterRef("organization__tree_id"),
+            lft__gte=OuterRef("organization__lft"),
+            lft__lte=OuterRef("organization__rght"),
+        )
+        concerned |= Q(Exists(inside))
     return Channel.objects.filter(concerned, is_active=True).order_by("pk")
 
 

@@ -7,9 +7,9 @@ from django.db import connection, connections
 
 from fleet.models import Incident, Maintenance
 from fleet.telling import tell_outages
-from notices.models import Notice
+from notices.models import Delivery, Notice
 from servers.models import ServerReport
-from tests.factories import make_organization
+from tests.factories import make_channel, make_organization, make_tree
 from tests.fleet.makers import (
     START,
     Clock,
@@ -31,6 +31,16 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def clock(time_machine):
     return Clock(time_machine)
+
+
+def delivered():
+    """Return the channels of each notice, by subject."""
+    found = {}
+    for subject, name in Delivery.objects.order_by("notice", "channel__name").values_list(
+        "notice__subject", "channel__name"
+    ):
+        found.setdefault(subject, []).append(name)
+    return found
 
 
 def fleet(stores=3):
@@ -58,7 +68,8 @@ def test_a_loss_and_a_return_are_two_notices(clock):
         ("ACME", f"incident-closed:{Incident.objects.get().pk}"),
     ]
     assert notices[0].text == (
-        "Main server central (central) of Acme left online at 2026-03-01 12:01:35 UTC: No heartbeat for 90 s."
+        "Main server central (central) of Acme left online at 2026-03-01 12:01:35 UTC: No heartbeat for 90 s. "
+        f"See https://booster-a.example/admin/fleet/servers/{main.pk}/"
     )
     assert notices[1].data == {
         "incident": Incident.objects.get().pk,
@@ -79,7 +90,7 @@ def test_a_main_server_and_the_stores_that_follow_are_one_notice_each_way(clock)
         ("server-lost", "central was lost, 3 more with it"),
         ("server-back", "central is back"),
     ]
-    assert Notice.objects.first().text.endswith("1 server that followed is still missing.")
+    assert "1 server lost with it is still missing." in Notice.objects.first().text
     clock.pass_by(400, hearing=[main, box[0], box[1], witness])
     assert told()[2:] == [("server-lost", "box2 was lost")]
     clock.pass_by(60, hearing=[main, *box, witness])
@@ -87,9 +98,71 @@ def test_a_main_server_and_the_stores_that_follow_are_one_notice_each_way(clock)
     assert open_incidents() == []
 
 
+def test_channels_of_every_organization_that_is_hit_are_told_of_the_one_notice(clock):
+    """Those lost with the main server at once, and those that follow it silently later."""
+    tree = make_tree(ACME=None, LYON="ACME", OSLO="ACME", NICE="ACME")
+    names = {"lyon": ["LYON"], "oslo": ["OSLO"], "both": ["NICE", "OSLO"], "nice": ["NICE"]}
+    box = {
+        name: make_reporting(
+            name,
+            client=tree["ACME"],
+            server_type="store",
+            all_organizations=False,
+            organizations=[tree[code] for code in codes],
+        )
+        for name, codes in names.items()
+    }
+    main, witness = make_reporting("central", client=tree["ACME"]), make_reporting("w", client=make_organization("W"))
+    for server in (main, witness, *box.values()):
+        hear(server)
+    for code in tree:
+        make_channel(code, organization=tree[code])
+    make_channel("everything")
+
+    clock.pass_by(150, hearing=[witness, box["both"], box["nice"]])
+    first = delivered()
+    clock.pass_by(120, hearing=[witness, box["nice"]])
+    then = delivered()
+    clock.pass_by(60, hearing=[main, witness, *box.values()])
+
+    assert first == {"central was lost, 2 more with it": ["ACME", "LYON", "OSLO", "everything"]}
+    assert then == {"central was lost, 2 more with it": ["ACME", "LYON", "NICE", "OSLO", "everything"]}
+    assert delivered() == then | {"central is back": ["ACME", "LYON", "NICE", "OSLO", "everything"]}
+
+
+def test_a_server_of_several_stores_is_told_to_the_channels_of_each(clock):
+    tree = make_tree(ACME=None, LYON="ACME", OSLO="ACME", NICE="ACME")
+    box = make_reporting(
+        "box",
+        client=tree["ACME"],
+        server_type="store",
+        all_organizations=False,
+        organizations=[tree["LYON"], tree["OSLO"]],
+    )
+    others = [make_reporting(f"other{number}", client=make_organization(f"OTHER{number}")) for number in range(2)]
+    for server in (box, *others):
+        hear(server)
+    for code in ("LYON", "OSLO", "NICE"):
+        make_channel(code, organization=tree[code])
+
+    clock.pass_by(130, hearing=others)
+
+    assert delivered() == {"box was lost": ["LYON", "OSLO"]}
+
+
+def test_a_notice_leads_to_the_page_where_the_booster_knows_its_address(clock, settings):
+    settings.BOOSTER_PUBLIC_URLS = ["https://booster.example/", "https://second.example"]
+    main, box, witness = fleet()
+
+    clock.pass_by(120, hearing=[*box, witness])
+
+    text = Notice.objects.get().text
+    assert text.endswith(f"No heartbeat for 90 s. See https://booster.example/admin/fleet/servers/{main.pk}/")
+
+
 def test_stores_that_notice_first_that_the_main_server_is_gone_are_one_notice_with_it(clock):
     """They say so with their next report; its own silence is noticed much later."""
-    main, box, witness = fleet()
+    _main, box, witness = fleet()
 
     def complain():
         for server in box:
@@ -121,7 +194,7 @@ def test_after_the_booster_reconnected_who_stays_down_is_told(clock):
     clock.pass_by(700, hearing=[main, box[0], witness])
 
     assert told()[0][0] == "booster-isolated"
-    assert "2 servers that followed are still missing." in Notice.objects.get(kind="booster-reconnected").text
+    assert "2 servers lost with it are still missing." in Notice.objects.get(kind="booster-reconnected").text
     assert sorted(told()[2:]) == [("server-lost", "box1 was lost"), ("server-lost", "box2 was lost")]
 
 
@@ -188,7 +261,7 @@ def test_telling_of_one_outage_costs_the_same_in_any_fleet(number, django_assert
     move(server, "offline", START)
     Incident.objects.create(server=server, opened_at=START, cause="It broke.")
 
-    with django_assert_num_queries(20):
+    with django_assert_num_queries(19):
         tell_outages(START.replace(minute=31))
 
     assert told() == [("server-lost", f"s{number - 1} was lost")]

@@ -82,7 +82,7 @@ def test_terminals_of_a_store_are_one_notice_and_each_return_closes_its_own(pati
         ("terminal-unseen", "3 terminals of Lyon are not seen"),
         ("terminal-back", "LY-1 of Lyon: It is seen again."),
     ]
-    assert Notice.objects.first().text.endswith("1 terminal that followed is still missing.")
+    assert Notice.objects.first().text.endswith("1 terminal lost with it is still missing.")
     closed = Incident.objects.order_by("pk").values_list("closed_at", flat=True)
     assert list(closed) == [back, back, None]
 

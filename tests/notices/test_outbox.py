@@ -113,7 +113,7 @@ def test_tell_takes_the_same_queries_for_any_number_of_channels(django_assert_nu
     for _ in range(channels):
         make_channel()
 
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(9):
         tell_of_loss(organization=oslo)
     with django_assert_num_queries(3):  # savepoint, look-up, release
         tell_of_loss(organization=oslo)
