@@ -171,6 +171,10 @@ else:
     DATABASE["CONN_HEALTH_CHECKS"] = True
     DATABASE["OPTIONS"] = {"connect_timeout": 5, **DATABASE.get("OPTIONS", {})}
 DATABASES = {"default": DATABASE}
+# Each thread has a connection of its own: what a web process takes of those the database accepts.
+BOOSTER_REQUEST_THREADS = whole_number("BOOSTER_REQUEST_THREADS", default=16)
+if BOOSTER_REQUEST_THREADS < 1:
+    raise ImproperlyConfigured("BOOSTER_REQUEST_THREADS must be at least 1.")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")
@@ -182,9 +186,13 @@ CACHES = {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": REDIS_URL,
             "KEY_PREFIX": "booster",
+            # Whoever counts would otherwise wait for a Redis that does not answer, and with him his thread.
+            "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
         }
         if REDIS_URL
-        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+        # Above its few entries by default it forgets some at random: who calls from many addresses, or with
+        # many tokens, would not be counted.
+        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}}
     )
 }
 

@@ -204,8 +204,10 @@ class Broadcast:
         return len(self._viewers) < MOST_STREAMS and mine < MOST_STREAMS_PER_USER
 
     async def stream(self, viewer: Viewer) -> AsyncIterator[bytes]:
-        """Yield what a page hears until its session, the browser or this process ends."""
-        await sync_to_async(_let_connections_go)()
+        """Yield what a page hears until its session, the browser or this process ends.
+
+        It asks nothing itself: `backoffice.kept_threads` takes thread and connection back with the first part.
+        """
         self._viewers.add(viewer)
         try:
             self._begin()
@@ -268,13 +270,6 @@ class Broadcast:
 def _look(looker: Looker, viewers: tuple[Viewer, ...]) -> dict[Viewer, Frame | None]:
     close_old_connections()
     return looker.look(viewers, timezone.now())
-
-
-def _let_connections_go() -> None:
-    """Close the connection that the request used: a stream may last for hours and asks nothing itself."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
 
 
 def _when_told_to_stop(stop: Any) -> None:

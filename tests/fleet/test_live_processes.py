@@ -8,6 +8,7 @@ import httpx
 import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.utils import timezone
 
 from accounts.scope import STORE_OPERATOR
@@ -111,6 +112,27 @@ def test_fifty_viewers_hear_a_change_within_seconds_and_a_logout_ends_one(tmp_pa
         assert not listeners[-1].is_alive()
         assert (listeners[-2].is_alive(), listeners[-2].names[-1]) == (False, "ended")
         assert [listener.is_alive() for listener in listeners[:-2]] == [True] * 48
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL counts its connections")
+def test_fifty_viewers_hold_neither_threads_nor_connections(tmp_path, tree, environment):
+    sessions = [make_session(person) for person in (make_admin() for _ in range(5)) for _ in range(10)]
+    threads = 3
+
+    with serving.web_server(tmp_path, **environment, BOOSTER_REQUEST_THREADS=str(threads)) as client:
+        listeners = [Listener(client, session) for session in sessions]
+        for listener in listeners:
+            listener.first(lambda name, data: name == "refresh")
+        client.cookies.update({settings.SESSION_COOKIE_NAME: sessions[0].session_key})
+        answers = [client.get("/admin/fleet/").status_code for _ in range(5)]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            connections = cursor.fetchone()[0]
+
+    # Besides the requests' own: that of the revision's watcher, and that of the one look for all viewers.
+    assert (answers, connections <= threads + 2) == ([200] * 5, True)
 
 
 def test_a_limited_user_is_sent_nothing_of_foreign_stores(tmp_path, tree, environment):
