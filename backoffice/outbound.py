@@ -24,6 +24,7 @@ import httpcore
 import httpx
 
 LARGEST_ANSWER = 64 * 1024
+HIGHEST_PORT = 65_535
 
 Address = IPv4Address | IPv6Address
 
@@ -89,6 +90,8 @@ class Answer:
 
 def refusal(address: Address, policy: Policy) -> str:
     """Return why `address` may not be called, or nothing where it may; looks into IPv6 forms of IPv4."""
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return refusal(IPv6Address(int(address)), policy)  # with its zone it would equal none of the list
     inner = _carried(address)
     if inner is not None:
         return refusal(inner, policy)
@@ -242,10 +245,13 @@ def _trust(certificates_file: str, certificates_directory: str) -> ssl.SSLContex
 def _parsed(url: str) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
+        has_host = bool(parsed.host)  # decoded only now, which can fail as well
     except (httpx.InvalidURL, UnicodeError, ValueError) as error:
         raise AddressRefused("This is not an address.") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not has_host:
         raise AddressRefused("An address starts with http:// or https:// and names a host.")
+    if parsed.port is not None and not 1 <= parsed.port <= HIGHEST_PORT:
+        raise AddressRefused(f"A port lies between 1 and {HIGHEST_PORT}.")  # the system would take another one
     return parsed
 
 

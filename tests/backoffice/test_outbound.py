@@ -239,6 +239,8 @@ ALLOWED = Policy(loopback=True, private=True)
         ("fd12::1", "a private address", ""),
         ("::ffff:10.0.0.1", "a private address", ""),
         ("64:ff9b:1::a00:1", "a private address", ""),
+        ("fd12::1%7", "a private address", ""),
+        ("fd00:ec2::254%7", "an address of a cloud's metadata", "an address of a cloud's metadata"),
         *(
             (address, reason, reason)
             for address, reason in (
@@ -322,7 +324,19 @@ def test_the_next_address_is_tried_when_the_first_one_refuses(names):
 
 @pytest.mark.parametrize(
     "url",
-    ["", "hooks.example/x", "ftp://hooks.example", "file:///etc/passwd", "http://", "https://[::1", "http://x\ny/"],
+    [
+        "",
+        "hooks.example/x",
+        "ftp://hooks.example",
+        "file:///etc/passwd",
+        "http://",
+        "https://[::1",
+        "http://x\ny/",
+        "http://xn--/",
+        "http://8.8.8.8:0/",
+        "http://8.8.8.8:65536/",
+        "http://8.8.8.8:-1/",
+    ],
 )
 def test_what_is_no_web_address_is_refused(url):
     with pytest.raises(AddressRefused):
