@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parseaddr
 
+import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage
 
@@ -17,6 +18,8 @@ from backoffice.outbound import OutboundError, call
 from notices.kinds import label_of
 from notices.models import Delivery, webhook_policy
 from notices.sealing import Unsealable, unseal
+
+logger = structlog.get_logger(__name__)
 
 WEBHOOK_TIMEOUT_S = 5
 EXCERPT = 200
@@ -39,8 +42,13 @@ class Outcome:
 
 
 def send(delivery: Delivery, moment: datetime) -> Outcome:
-    """Send a delivery through its channel and tell how that went."""
-    return _post(delivery, moment) if delivery.channel.is_webhook else _mail(delivery)
+    """Send a delivery through its channel and tell how that went, whatever happens."""
+    try:
+        return _post(delivery, moment) if delivery.channel.is_webhook else _mail(delivery)
+    except Exception as error:
+        # One delivery that nobody foresaw must not keep the others of its round from being sent.
+        logger.exception("notice-not-sent", delivery=str(delivery.delivery_id))
+        return Outcome(f"It could not be sent: {type(error).__name__}.")
 
 
 # --- Webhook ---

@@ -553,3 +553,18 @@ def test_what_a_mail_server_refuses_is_said_and_tried_again(mail_server, monkeyp
     deliver_due()
 
     assert [(state, cause) for state, _, _, cause in states()] == [("waiting", told)]
+
+
+def test_what_nobody_foresaw_fails_one_delivery_and_not_the_round(mail_server, settings):
+    settings.DEFAULT_FROM_EMAIL = "Booster\nBcc: all@example.org"
+    for name in ("one", "other"):
+        make_channel(name)
+    tell("test", key="k", subject="Down", text="It is.", moment=NOON)
+
+    assert deliver_due() == 2
+
+    assert mail.outbox == []
+    assert (
+        list(Delivery.objects.values_list("state", "attempts", "last_error"))
+        == [("waiting", 1, "It could not be sent: BadHeaderError.")] * 2
+    )
