@@ -63,7 +63,10 @@ def issue(tokens: Any, moment: datetime) -> Credential:
 
 
 def note_first_use(model: type[RollingToken], token_pk: int, moment: datetime) -> None:
-    """Keep that a token was used for the first time, and end the older ones it replaced."""
+    """Keep that a token was used for the first time, and end the older ones it replaced.
+
+    The device must be locked by the caller, as for `issue`: both write several of its tokens.
+    """
     tokens = model._default_manager
     with transaction.atomic():
         if tokens.filter(pk=token_pk, first_used_at__isnull=True).update(first_used_at=moment):

@@ -83,4 +83,6 @@ def find_agent_token(credential: Credential, moment: datetime) -> AgentToken | N
 def note_first_use(token: AgentToken, moment: datetime) -> None:
     """Keep that a token was used for the first time, which ends those it replaced."""
     if token.first_used_at is None:
-        rolling_tokens.note_first_use(AgentToken, token.pk, moment)
+        with transaction.atomic():
+            list(MobileServer.objects.select_for_update().filter(pk=token.server_id).values_list("pk"))
+            rolling_tokens.note_first_use(AgentToken, token.pk, moment)
