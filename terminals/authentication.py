@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import cast
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from backoffice.api.authentication import BearerAuthentication, register_kind
+from backoffice.api.views import ApiView
 from backoffice.credentials import Credential
 from organizations.models import Organization
 from terminals.models import TerminalToken
@@ -47,3 +49,15 @@ class IsTerminal(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return isinstance(request.auth, TokenState)
+
+
+class TerminalDoor(ApiView):
+    """A door that only a terminal's token opens."""
+
+    authentication_classes = (TerminalAuthentication,)
+    permission_classes = (IsTerminal,)
+
+    @property
+    def token(self) -> TokenState:
+        """The token of the caller, whom the permission has established."""
+        return cast(TokenState, self.request.auth)

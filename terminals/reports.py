@@ -57,13 +57,17 @@ class ReportCollector:
     def saw(self, terminal_id: int, at: datetime, revision: int | None) -> None:
         """Keep that a terminal called; `revision` is None for a call that says of none that it is held."""
         with self._lock:
-            if revision is None and terminal_id in self._seen:
-                revision = self._seen[terminal_id].revision
-            self._seen[terminal_id] = Seen(at, revision)
+            self._saw(terminal_id, at, revision)
+
+    def _saw(self, terminal_id: int, at: datetime, revision: int | None) -> None:
+        if revision is None and terminal_id in self._seen:
+            revision = self._seen[terminal_id].revision
+        self._seen[terminal_id] = Seen(at, revision)
 
     def told(self, terminal_id: int, told: Told, reachable: Mapping[str, bool]) -> None:
         """Keep a terminal's own report; `reachable` says of servers, by key, whether it can reach them."""
         with self._lock:
+            self._saw(terminal_id, told.at, None)  # at once: what is told is written of those who were seen
             self._told[terminal_id] = told
             for key, is_reachable in reachable.items():
                 self._sightings[terminal_id, key] = Sighting(terminal_id, key, is_reachable, told.at)

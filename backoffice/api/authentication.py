@@ -21,14 +21,13 @@ from accounts.models import User, UserToken
 from accounts.tokens import find_user_token, note_use
 from backoffice.addresses import client_address, counted_as
 from backoffice.credentials import Credential, parse_credential
-from backoffice.rate_limits import count
+from backoffice.rate_limits import Limit
 from backoffice.refusals import Forbidden, Unauthenticated
 
 Verifier = Callable[[Credential, datetime], Any]
 _verifiers: dict[str, Verifier] = {}
 
-FAILURES_PER_ADDRESS = 100
-FAILURE_WINDOW_S = 15 * 60
+FAILURES = Limit("failed-credentials", 100, 15 * 60, "Too many wrong credentials came from this address.")
 
 
 class OtherDoor(Forbidden):
@@ -60,13 +59,7 @@ def count_failure(address: str, moment: datetime) -> None:
     Called only after a check has failed, so that a valid credential is never refused because
     of others behind the same address.
     """
-    count(
-        f"failed-credentials:{counted_as(address)}",
-        limit=FAILURES_PER_ADDRESS,
-        window_s=FAILURE_WINDOW_S,
-        moment=moment,
-        detail="Too many wrong credentials came from this address.",
-    )
+    FAILURES.count(counted_as(address), moment)
 
 
 class BearerAuthentication(BaseAuthentication):

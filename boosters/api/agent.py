@@ -16,7 +16,7 @@ from backoffice.addresses import client_address
 from backoffice.api.parsing import ReportParser
 from backoffice.api.serializers import StrictSerializer
 from backoffice.api.views import ApiView
-from backoffice.rate_limits import count
+from backoffice.rate_limits import DEVICE_REPORTS_PER_MINUTE, TOKEN_ROLLS, Limit
 from backoffice.refusals import Unauthenticated
 from boosters.authentication import AgentAuthentication, IsAgent
 from fleet.heartbeat import Action, Report, receive
@@ -27,8 +27,7 @@ MOST_MODULES = 500
 MOST_OBSERVED = 1_000
 LARGEST_NUMBER = 2**31 - 1
 ADDRESS_LENGTH = 45
-HEARTBEATS_PER_WINDOW = 60
-HEARTBEAT_WINDOW_S = 60
+HEARTBEATS = Limit("heartbeats", DEVICE_REPORTS_PER_MINUTE, 60, "This agent reports too often.")
 
 
 class RolledAgentToken(serializers.Serializer[Any]):
@@ -103,14 +102,8 @@ class HeartbeatView(AgentDoor):
     problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (429,)}
 
     def check_throttles(self, request: Request) -> None:
-        """Count the report against its token before it is read, so that a flood hurts its sender alone."""
-        count(
-            f"heartbeats:{self.token.token_id}",
-            limit=HEARTBEATS_PER_WINDOW,
-            window_s=HEARTBEAT_WINDOW_S,
-            moment=timezone.now(),
-            detail="This agent reports too often.",
-        )
+        """Count the report against its server before it is read, so that a flood hurts its sender alone."""
+        HEARTBEATS.count(self.token.server_id, timezone.now())
 
     @extend_schema(request=HeartbeatRequest, responses={200: HeartbeatAnswer})
     def post(self, request: Request) -> Response:
@@ -143,7 +136,15 @@ class HeartbeatView(AgentDoor):
 
 
 class AgentTokenView(AgentDoor):
-    """Roll the calling agent's token: the old one stays valid until the new one is first used, at most 10 minutes."""
+    """Roll the calling agent's token: the old one stays valid until the new one is first used, at most 10 minutes.
+
+    429 after 10 within an hour.
+    """
+
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (429,)}
+
+    def check_throttles(self, request: Request) -> None:
+        TOKEN_ROLLS.count(f"server-{self.token.server_id}", timezone.now())
 
     @extend_schema(request=None, responses={201: RolledAgentToken})
     def post(self, request: Request) -> Response:

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from backoffice.addresses import client_address, counted_as
 from backoffice.api.views import ApiView
-from backoffice.rate_limits import count
+from backoffice.rate_limits import Limit
 from routing.store import store
 from servers.status import Status
 
@@ -24,8 +24,7 @@ CODES = {
     Status.TRANSITION_TO_ONLINE: "TON",
     Status.TRANSITION_TO_OFFLINE: "TOFF",
 }
-QUESTIONS_PER_WINDOW = 120
-QUESTION_WINDOW_S = 60
+QUESTIONS = Limit("status-questions", 120, 60, "Too many questions came from this address.")
 
 
 class StatusQuestion(serializers.Serializer[Any]):
@@ -51,13 +50,7 @@ class StatusQuestionView(ApiView):
     problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (429,)}
 
     def check_throttles(self, request: Request) -> None:
-        count(
-            f"status-questions:{counted_as(client_address(request._request))}",
-            limit=QUESTIONS_PER_WINDOW,
-            window_s=QUESTION_WINDOW_S,
-            moment=timezone.now(),
-            detail="Too many questions came from this address.",
-        )
+        QUESTIONS.count(counted_as(client_address(request._request)), timezone.now())
 
     @extend_schema(request=StatusQuestion, responses={200: StatusAnswer})
     def post(self, request: Request) -> Response:

@@ -20,17 +20,18 @@ from rest_framework.views import APIView
 
 from backoffice.api.parsing import ReportParser
 from backoffice.api.serializers import StrictSerializer
-from backoffice.api.views import ApiView
+from backoffice.rate_limits import DEVICE_REPORTS_PER_MINUTE, Limit
 from backoffice.refusals import Unavailable
 from routing.answers import Asked, Door, answer
 from routing.store import store
 from servers.models import KEY_LENGTH, ServerStatus, ServerType
 from services.models import RoutingType
-from terminals.authentication import IsTerminal, TerminalAuthentication
+from terminals.authentication import IsTerminal, TerminalAuthentication, TerminalDoor
 from terminals.reports import Told
 from terminals.tokens import TokenState
 
 MOST_OBSERVED = 1_000
+HEARTBEATS = Limit("terminal-heartbeats", DEVICE_REPORTS_PER_MINUTE, 60, "This terminal reports too often.")
 
 CONDITIONAL = [
     OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="Entity tags the terminal holds."),
@@ -209,24 +210,26 @@ class TerminalHeartbeatAnswer(serializers.Serializer[Any]):
     revision = serializers.IntegerField(help_text="Present revision of the configuration.")
 
 
-class TerminalHeartbeatView(ApiView):
+class TerminalHeartbeatView(TerminalDoor):
     """Report what the calling terminal has and sees.
 
     What it says of servers is kept and shown, and never changes their state; keys that are not in its
-    configuration are ignored. Written within seconds, together with what other terminals report.
+    configuration are ignored. Written within seconds, together with what other terminals report. 429
+    more than 60 reports in a minute.
     """
 
-    authentication_classes = (TerminalAuthentication,)
-    permission_classes = (IsTerminal,)
     parser_classes = (ReportParser,)
-    problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (410,)}
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (410, 429)}
+
+    def check_throttles(self, request: Request) -> None:
+        """Count the report against its terminal before it is read, so that a flood hurts its sender alone."""
+        HEARTBEATS.count(self.token.terminal_id, timezone.now())
 
     @extend_schema(request=TerminalHeartbeatRequest, responses={200: TerminalHeartbeatAnswer})
     def post(self, request: Request) -> Response:
         form = TerminalHeartbeatRequest(data=request.data)
         form.is_valid(raise_exception=True)
-        told = form.validated_data
-        token: TokenState = request.auth  # type: ignore[assignment]  # what TerminalAuthentication leaves there
+        told, token = form.validated_data, self.token
         moment = timezone.now()
         snapshot = store.recent()
         organization = snapshot.organization_of(token)

@@ -16,9 +16,10 @@ from rest_framework.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
 
 from backoffice.addresses import client_address
 from backoffice.api.views import ApiView
+from backoffice.rate_limits import TOKEN_ROLLS
 from terminals.activation import activate
-from terminals.authentication import IsTerminal, TerminalAuthentication
-from terminals.tokens import TokenState, revoke_terminal, roll_token
+from terminals.authentication import TerminalDoor
+from terminals.tokens import revoke_terminal, roll_token
 
 
 class ActivationRequest(serializers.Serializer[Any]):
@@ -75,30 +76,29 @@ class TerminalActivationView(ApiView):
         return Response(answer, status=HTTP_201_CREATED)
 
 
-class TerminalTokenView(ApiView):
+class TerminalTokenView(TerminalDoor):
     """Roll the calling terminal's token: the old one stays valid until the new one is first used,
-    at most 10 minutes."""
+    at most 10 minutes. 429 after 10 within an hour."""
 
-    authentication_classes = (TerminalAuthentication,)
-    permission_classes = (IsTerminal,)
-    problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (410,)}
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (410, 429)}
+
+    def check_throttles(self, request: Request) -> None:
+        TOKEN_ROLLS.count(f"terminal-{self.token.terminal_id}", timezone.now())
 
     @extend_schema(request=None, responses={201: RolledToken})
     def post(self, request: Request) -> Response:
-        state: TokenState = request.auth  # type: ignore[assignment]  # what TerminalAuthentication leaves there
-        return Response({"token": roll_token(state.terminal_id, timezone.now()).text}, status=HTTP_201_CREATED)
+        rolled = roll_token(self.token.terminal_id, timezone.now())
+        return Response({"token": rolled.text}, status=HTTP_201_CREATED)
 
 
-class TerminalRevocationView(ApiView):
+class TerminalRevocationView(TerminalDoor):
     """End every token of the calling terminal, for example before it is taken out of service."""
 
-    authentication_classes = (TerminalAuthentication,)
-    permission_classes = (IsTerminal,)
     problems: ClassVar[dict[str, tuple[int, ...]]] = {"post": (410,)}
 
     @extend_schema(request=None, responses={204: None})
     def post(self, request: Request) -> Response:
-        state: TokenState = request.auth  # type: ignore[assignment]  # what TerminalAuthentication leaves there
+        state = self.token
         revoke_terminal(
             state.terminal_id, timezone.now(), actor_name=state.terminal_key, cause="revoked by the terminal itself"
         )

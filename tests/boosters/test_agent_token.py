@@ -71,6 +71,23 @@ def test_a_token_whose_server_is_inactive_or_gone_is_unknown(api_client, server,
     assert list(AgentToken.objects.values()) == before
 
 
+def test_whoever_rolls_again_and_again_is_told_to_wait_and_leaves_no_further_trace(api_client, tree, server):
+    token = issue_agent_token(server.pk, timezone.now()).text
+    neighbour = issue_agent_token(make_server("NiceBox", client=tree["ACME"]).pk, timezone.now()).text
+    statuses = []
+    for _ in range(10):
+        answer = api_client.post(ROLL, **bearer(token))
+        statuses.append(answer.status_code)
+        token = answer.json()["token"]
+    before = AgentToken.objects.count()
+
+    refused = api_client.post(ROLL, **bearer(token))
+
+    assert (statuses, refused.status_code, refused.json()["type"]) == ([201] * 10, 429, "/problems/too-many-attempts")
+    assert AgentToken.objects.count() == before
+    assert api_client.post(ROLL, **bearer(neighbour)).status_code == 201
+
+
 def test_the_door_has_both_slash_forms_and_knows_only_post(api_client, server):
     token = issue_agent_token(server.pk, timezone.now()).text
 

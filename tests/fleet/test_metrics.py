@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.conf import settings as django_settings
 
-from backoffice.api.authentication import FAILURES_PER_ADDRESS
+from backoffice.api.authentication import FAILURES
 from fleet.metrics import exposition
 from fleet.models import Incident, Maintenance, Pulse
 from licensing.installation import standing
@@ -206,7 +206,7 @@ def test_there_are_no_metrics_without_a_token(client, settings):
 
 
 def test_too_many_wrong_tokens_are_answered_429_and_the_right_one_still_opens(client):
-    statuses = [get(client, "Bearer wrong").status_code for _ in range(FAILURES_PER_ADDRESS)]
+    statuses = [get(client, "Bearer wrong").status_code for _ in range(FAILURES.most)]
     refused = get(client, "Bearer wrong")
     admitted = get(client, f"Bearer {TOKEN}")
 
@@ -216,7 +216,7 @@ def test_too_many_wrong_tokens_are_answered_429_and_the_right_one_still_opens(cl
 
 
 def test_asking_without_a_token_counts_for_nothing(client):
-    for _ in range(FAILURES_PER_ADDRESS + 1):
+    for _ in range(FAILURES.most + 1):
         assert get(client).status_code == 401
 
     assert get(client, "Bearer wrong").status_code == 401

@@ -11,7 +11,7 @@ from routing import revision
 from routing.store import store
 from servers.models import ServerState, StatusTransition
 from terminals.models import Terminal, TerminalReport
-from terminals.reports import Sighting
+from terminals.reports import Sighting, Told
 from terminals.tokens import issue_token, revoke_terminal
 from tests.factories import make_server, make_terminal, make_tree, make_user_token
 
@@ -170,6 +170,29 @@ def test_an_oversize_report_is_refused(api_client, token):
     answer = api_client.generic("POST", HEARTBEAT, body, "application/json", HTTP_AUTHORIZATION=f"Bearer {token}")
 
     assert (answer.status_code, answer.json()["type"]) == (413, "/problems/too-large")
+
+
+def test_a_flood_of_one_terminal_is_refused_and_hurts_no_other(api_client, tree, box, token, time_machine):
+    neighbour = issue_token(make_terminal("LY-2", tree["LYON"]), NOON).text
+
+    statuses = [tell(api_client, token).status_code for _ in range(61)]
+    flooding = tell(api_client, token, nonsense=1)
+    other = tell(api_client, neighbour)
+    time_machine.shift(60)
+
+    assert statuses == [200] * 60 + [429]
+    assert (flooding.status_code, flooding["Retry-After"]) == (429, "60")
+    assert (other.status_code, tell(api_client, token).status_code) == (200, 200)
+
+
+def test_a_report_is_not_lost_when_reports_are_written_in_the_middle_of_it(box, till):
+    store.reports.saw(till.pk, NOON, 7)
+    store.reports.flush()
+
+    store.reports.told(till.pk, Told(NOON, 3, "pos 3.1"), {})
+    store.reports.flush()
+
+    assert told() == [("LY-1", NOON, NOON, 7, 3, "pos 3.1")]
 
 
 def test_only_a_terminals_valid_token_reports(api_client, till, token):

@@ -6,6 +6,7 @@ import pytest
 
 from terminals.activation import create_activation_code
 from terminals.models import FailedActivation, TerminalToken
+from terminals.tokens import issue_token
 from tests.factories import make_terminal, make_tree, make_user_token
 
 pytestmark = pytest.mark.django_db
@@ -128,6 +129,17 @@ def test_a_rolled_token_works_and_ends_the_old_one_on_first_use(api_client, term
         api_client.get("/api/v1/terminal/configuration", **bearer(token)).status_code for token in (old, new, old)
     ]
     assert (rolled.status_code, statuses) == (201, [200, 200, 410])
+
+
+def test_whoever_rolls_again_and_again_is_told_to_wait_and_leaves_no_further_trace(api_client, terminal):
+    token = issue_token(terminal, NOON).text
+    statuses = [api_client.post(ROLL, **bearer(token)).status_code for _ in range(10)]
+    before = terminal.tokens.count()
+
+    refused = api_client.post(ROLL, **bearer(token))
+
+    assert (statuses, refused.status_code, refused["Retry-After"]) == ([201] * 10, 429, "3600")
+    assert terminal.tokens.count() == before
 
 
 def test_a_terminal_revokes_itself(api_client, terminal):
