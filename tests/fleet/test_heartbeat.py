@@ -8,6 +8,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from fleet.models import Incident, Pulse, Reachability
+from organizations.tree import update_organization
 from preferences.models import PreferenceValue
 from routing import revision
 from routing.store import store
@@ -315,6 +316,14 @@ def test_what_is_no_report_at_all_is_refused(api_client, token, body):
 
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
     assert everything() == before
+
+
+def test_the_agent_of_an_inactive_clients_server_is_heard_since_its_active_stores_are_served(acme, report):
+    update_organization(acme.pk, is_active=False)
+
+    answer = report()
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "online")
 
 
 def test_a_flood_from_one_agent_is_limited_without_hurting_another(api_client, acme, report, time_machine):
