@@ -18,6 +18,7 @@ from accounts.models import User
 from accounts.scope import is_limited
 from backoffice.look import (
     OrganizationFilter,
+    RecordWindow,
     Tab,
     Window,
     action,
@@ -169,19 +170,6 @@ class ChannelWindow(Window):
         return [str(channel) for channel in channels], counts, set(), []
 
 
-class _Record(Window):
-    """A window to read in: its rows are written by the product alone."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 class KindFilter(admin.SimpleListFilter):
     title = "kind"
     parameter_name = "kind"
@@ -225,7 +213,7 @@ class DeliveryTab(Tab):
 
 
 @admin.register(Notice)
-class NoticeWindow(_Record):
+class NoticeWindow(RecordWindow):
     list_display = ("at", "subject", "kind_told", "organization", "delivered", "waiting", "given_up")
     list_filter = (KindFilter, DeliveryFilter, ("organization", OrganizationFilter))
     list_select_related = ("organization",)
@@ -281,7 +269,7 @@ class AttemptTab(Tab):
 
 
 @admin.register(Delivery)
-class DeliveryWindow(_Record):
+class DeliveryWindow(RecordWindow):
     list_display = ("notice", "channel", "state", "attempts", "next_attempt_at", "delivered_at", "last_error")
     list_filter = ("state", "channel__kind")
     list_select_related = ("notice", "channel")
