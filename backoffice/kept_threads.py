@@ -88,7 +88,7 @@ class _Loan(Executor):
         self._is_asking = False
         self._is_over = False
         self._calls: list[tuple[Future[Any], Callable[[], Any]]] = []
-        self._last: Future[None] | None = None
+        self._last: Future[Any] | None = None
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         called: Future[Any] = Future()
@@ -112,7 +112,8 @@ class _Loan(Executor):
 
     def _begin(self, thread: ThreadPoolExecutor) -> None:
         for called, call in self._calls:
-            self._last = thread.submit(_run, called, call)
+            thread.submit(_run, called, call)
+            self._last = called
         self._calls.clear()
 
     def end(self, *, for_good: bool = False) -> None:
