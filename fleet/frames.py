@@ -22,6 +22,7 @@ from servers.models import ServerReport
 
 KEPT = 20_000
 CLOCK_WARNING_S = 60
+BAR_STEP_S = 900
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,13 @@ def till_html(till: Till, revision: int) -> SafeString:
     return _piece("till", till=till, is_current=till.revision == revision)
 
 
-def report_html(report: ServerReport | None) -> SafeString:
+def report_html(report: ServerReport | None, *, has_agent: bool) -> SafeString:
     """Return what the agent, or a probe, told last."""
     offset_s = report.clock_offset_s if report is not None else None
     return _piece(
         "report",
         report=report,
+        has_agent=has_agent,
         clock_offset_s=abs(offset_s) if offset_s is not None and abs(offset_s) > CLOCK_WARNING_S else None,
         is_ahead=(offset_s or 0) > 0,
     )
@@ -130,11 +132,28 @@ def fleet_frame(fleet: Fleet, scope: Scope) -> Frame:
     return Frame("\n".join(layout), parts)
 
 
-def server_frame(fleet: Fleet, key: str, report: ServerReport | None) -> Frame:
-    """Return the page of one server; its history changes with its state, so that is the layout."""
+def server_frame(fleet: Fleet, key: str, report: ServerReport | None, observed: str = "") -> Frame:
+    """Return the page of one server, of which others say what `observed` stands for.
+
+    Its history changes with its state, its bar with every quarter of an hour: that is the layout.
+    """
     known = fleet.known[key]
-    parts = {"fleet-banners": banners_html(fleet), "standing": standing_html(known), "report": report_html(report)}
-    told = (known.status, known.since, known.incident_since, known.in_maintenance)
+    parts = {
+        "fleet-banners": banners_html(fleet),
+        "standing": standing_html(known),
+        "report": report_html(report, has_agent=known.has_agent),
+    }
+    quarter = int(fleet.moment.timestamp()) // BAR_STEP_S
+    told = (
+        known.status,
+        known.since,
+        known.incident_since,
+        known.in_maintenance,
+        known.is_active,
+        known.has_agent,
+        observed,
+        quarter,
+    )
     return Frame(" ".join(str(value) for value in told), parts)
 
 

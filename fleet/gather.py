@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count
+from django.db.models import Count, Max, Q
 
 from accounts.models import User
 from backoffice.visibility import is_limited, visible
@@ -21,6 +21,7 @@ from fleet.reachability import FRESH_FOR
 from organizations.models import Organization
 from routing.landscape import Landscape, OrganizationCode
 from routing.store import store
+from servers.agent_tokens import has_agent
 from servers.models import MobileServer
 from servers.status import Status
 from terminals.models import Terminal, TerminalReport
@@ -74,18 +75,24 @@ def gather(moment: datetime) -> Fleet:
 
 
 def _known(incidents: Mapping[int, tuple[datetime, str]], worked_on: Collection[int]) -> dict[str, Known]:
-    rows = MobileServer.objects.order_by().values_list(
-        "key",
-        "pk",
-        "state__status",
-        "state__since",
-        "state__cause",
-        "state__proved_at",
-        "state__is_flapping",
-        "report__last_seen_at",
+    rows = (
+        MobileServer.objects.annotate(has_agent=has_agent())
+        .order_by()
+        .values_list(
+            "key",
+            "pk",
+            "state__status",
+            "state__since",
+            "state__cause",
+            "state__proved_at",
+            "state__is_flapping",
+            "report__last_seen_at",
+            "is_active",
+            "has_agent",
+        )
     )
     found = {}
-    for key, pk, status, since, cause, proved_at, is_flapping, last_seen_at in rows:
+    for key, pk, status, since, cause, proved_at, is_flapping, last_seen_at, is_active, reports in rows:
         incident_since, incident_cause = incidents.get(pk, (None, ""))
         found[key] = Known(
             pk,
@@ -98,8 +105,19 @@ def _known(incidents: Mapping[int, tuple[datetime, str]], worked_on: Collection[
             pk in worked_on,
             incident_since,
             incident_cause,
+            is_active,
+            reports,
         )
     return found
+
+
+def observed_of(server_ids: Collection[int], moment: datetime) -> dict[int, str]:
+    """Return, by server, what changes whenever what is lately said of it does: one query."""
+    said = Reachability.objects.filter(server__in=server_ids, seen_at__gt=moment - FRESH_FOR).order_by()
+    rows = said.values("server").annotate(
+        observers=Count("pk"), unreachable=Count("pk", filter=Q(is_reachable=False)), latest=Max("since")
+    )
+    return {row["server"]: f"{row['observers']} {row['unreachable']} {row['latest']}" for row in rows}
 
 
 def _doubts(moment: datetime) -> dict[OrganizationCode, int]:

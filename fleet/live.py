@@ -36,7 +36,7 @@ from accounts.models import User
 from backoffice.look import is_id
 from backoffice.visibility import visible
 from fleet.frames import Frame, fleet_frame, server_frame, store_frame
-from fleet.gather import Fleet, Scope, gather, scope_of, tills_of
+from fleet.gather import Fleet, Scope, gather, observed_of, scope_of, tills_of
 from organizations.models import Organization, OrganizationKind
 from servers.models import MobileServer, ServerReport
 
@@ -138,9 +138,9 @@ class Looker:
         welcome = still_welcome(viewers, moment)
         scopes = {user.pk: self._scope(user, fleet) for user in welcome.values()}
         self._scopes = {pk: kept for pk, kept in self._scopes.items() if pk in scopes}
-        reports = ServerReport.objects.select_related("server").in_bulk(
-            {fleet.known[v.subject.server].pk for v in welcome if v.subject.server in fleet.known}
-        )
+        watched = {fleet.known[v.subject.server].pk for v in welcome if v.subject.server in fleet.known}
+        reports = ServerReport.objects.select_related("server").in_bulk(watched)
+        observed = observed_of(watched, moment) if watched else {}
         by_key = {report.server.key: report for report in reports.values()}
         everything = Scope(None, None, with_terminals=True)
         tills = tills_of({v.subject.store for v in welcome if v.subject.store}, everything, moment)
@@ -152,7 +152,7 @@ class Looker:
                 continue
             asked = (viewer.subject, scope)
             if asked not in made:
-                frame = frame_of(fleet, viewer.subject, scope, by_key, tills)
+                frame = frame_of(fleet, viewer.subject, scope, by_key, observed, tills)
                 if frame is None:
                     continue
                 before = self._frames.get(asked)
@@ -176,12 +176,15 @@ def frame_of(
     subject: Subject,
     scope: Scope,
     reports: Mapping[str, ServerReport],
+    observed: Mapping[int, str],
     tills: Mapping[str, Any],
 ) -> Frame | None:
     """Return the page about `subject` for those who see `scope`; None if it is not theirs to see."""
     if subject.server:
-        is_theirs = subject.server in fleet.known and scope.has_server(subject.server)
-        return server_frame(fleet, subject.server, reports.get(subject.server)) if is_theirs else None
+        known = fleet.known.get(subject.server)
+        if known is None or not scope.has_server(subject.server):
+            return None
+        return server_frame(fleet, subject.server, reports.get(subject.server), observed.get(known.pk, ""))
     if subject.store:
         if subject.store not in fleet.landscape.organizations or not scope.has_store(subject.store):
             return None

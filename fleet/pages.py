@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
@@ -23,13 +24,13 @@ from django.views.decorators.http import require_POST
 from accounts.models import User
 from backoffice.visibility import visible
 from fleet.frames import fleet_frame, server_frame, store_frame, store_rows
-from fleet.gather import MAY_LOOK, Fleet, Scope, gather, scope_of, tills_of
+from fleet.gather import MAY_LOOK, Fleet, Scope, gather, observed_of, scope_of, tills_of
 from fleet.live import events
 from fleet.maintenance import windows
 from fleet.models import Incident, Maintenance
 from fleet.picture import LEGEND, WORDS, Cell, Group, State
 from fleet.reachability import summary, unreachable_by
-from fleet.states import try_again
+from fleet.states import RETIRED, try_again
 from organizations.models import Organization, OrganizationKind
 from servers.history import PERIODS_DAYS, steps_of, uptimes_of
 from servers.models import MobileServer, StatusTransition
@@ -131,7 +132,8 @@ def server_page(request: HttpRequest, server_id: int) -> HttpResponse:
     fleet = gather(moment)
     if server is None or server.key not in fleet.known:
         raise Http404
-    frame = server_frame(fleet, server.key, getattr(server, "report", None))
+    observed = observed_of([server.pk], moment).get(server.pk, "")
+    frame = server_frame(fleet, server.key, getattr(server, "report", None), observed)
     transitions = Paginator(StatusTransition.objects.filter(server=server), TRANSITIONS_PER_PAGE)
     return _render(
         request,
@@ -177,9 +179,12 @@ def try_online(request: HttpRequest, server_id: int) -> HttpResponse:
 
 
 def _bar(server: MobileServer, moment: datetime) -> list[dict[str, Any]]:
-    """Return the last day in quarters of an hour, worst state each."""
+    """Return the last day in quarters of an hour, worst state each; nothing is known of what was not watched."""
     steps = steps_of([server.pk], moment - BAR_SPAN)[server.pk]
-    return [_segment(bucket) for bucket in heartbeat_bar(steps, moment - BAR_SPAN, moment, BAR_BUCKETS)]
+    last = None if server.is_active else StatusTransition.objects.filter(server=server).order_by("-at", "-pk").first()
+    until = last.at if last is not None and last.cause == RETIRED else moment
+    buckets = heartbeat_bar(steps, moment - BAR_SPAN, moment, BAR_BUCKETS)
+    return [_segment(bucket if bucket.start < until else replace(bucket, worst=None)) for bucket in buckets]
 
 
 def _uptimes(server: MobileServer, moment: datetime) -> list[tuple[str, float | None]]:

@@ -68,10 +68,14 @@ class Known:
     in_maintenance: bool = False
     incident_since: datetime | None = None
     incident_cause: str = ""
+    is_active: bool = True
+    has_agent: bool = False
 
     @property
     def state(self) -> State:
-        """The state of a server taken alone."""
+        """The state of a server taken alone; nobody watches one that is not active."""
+        if not self.is_active:
+            return State.STANDARD
         if self.status is Status.ONLINE:
             return State.OK
         if self.in_maintenance:
@@ -83,6 +87,8 @@ class Known:
     @property
     def word(self) -> str:
         """The state of the server itself, in a word or two."""
+        if not self.is_active:
+            return "Not watched"
         if self.status is Status.OFFLINE and not self.has_proved:
             return LEGEND[State.UNKNOWN].word
         return WORDS[self.status]

@@ -33,6 +33,8 @@ EVIDENCE = (
 """The fields that a report and a standing share."""
 
 
+RETIRED = "It is not active any more."
+"""The cause of a deactivated server's last transition."""
 STATE = ("status", "since", "cause", "proved_at", "is_flapping")
 """The fields of a state that are read along with every watched server."""
 
@@ -196,9 +198,8 @@ def retire(moment: datetime) -> int:
     for state in forgotten.select_related("server").order_by("pk"):
         with transaction.atomic():
             unmoved = ServerState.objects.filter(pk=state.pk, status=state.status, since=state.since)
-            cause = "It is not active any more."
             was_offline = state.status == ServerStatus.OFFLINE
-            values = {} if was_offline else {"status": ServerStatus.OFFLINE, "since": moment, "cause": cause}
+            values = {} if was_offline else {"status": ServerStatus.OFFLINE, "since": moment, "cause": RETIRED}
             if not unmoved.filter(server__is_active=False).update(**values, proved_at=None, is_flapping=False):
                 continue
             if not was_offline:
@@ -208,7 +209,7 @@ def retire(moment: datetime) -> int:
                     from_status=state.status,
                     to_status=ServerStatus.OFFLINE,
                     at=moment,
-                    cause=cause,
+                    cause=RETIRED,
                     observer="watcher",
                 )
             revision.announce()

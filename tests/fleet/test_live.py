@@ -1,7 +1,7 @@
 """Live updates: what a stream tells, to whom, and what a viewer costs."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.scope import STORE_OPERATOR
 from fleet.frames import Frame
 from fleet.live import Looker, Subject, Viewer, event, told
+from fleet.models import Reachability
 from organizations.tree import update_organization
 from preferences.models import PreferenceValue
 from servers.models import ServerState
@@ -205,8 +206,29 @@ def test_viewers_cost_no_query_of_their_own(tree, count, django_assert_num_queri
     looker = Looker()
     looker.look(viewers, timezone.now())
 
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         looker.look(viewers, timezone.now())
+
+
+def test_the_page_of_a_server_is_fetched_anew_when_others_say_something_else_of_it(tree):
+    server = make_server("box", client=tree["ACME"])
+    observer = make_server("central", client=tree["ACME"])
+    viewer = make_viewer(make_admin(), Subject(server="box"))
+    quarter = timedelta(minutes=15)
+    begun = (
+        datetime.min.replace(tzinfo=UTC) + ((timezone.now() - datetime.min.replace(tzinfo=UTC)) // quarter) * quarter
+    )
+    moments = [begun, begun + timedelta(seconds=2), begun + timedelta(seconds=4), begun + quarter]
+    looker = Looker()
+    layouts = []
+    for number, moment in enumerate(moments):
+        if number == 1:
+            Reachability.objects.create(
+                server=server, observing_server=observer, is_reachable=False, since=moment, seen_at=moment
+            )
+        layouts.append(looker.look([viewer], moment)[viewer].layout)
+
+    assert layouts[0] != layouts[1] == layouts[2] != layouts[3]
 
 
 def test_viewers_of_the_same_share_one_frame_and_an_unchanged_one_is_kept(tree):

@@ -8,9 +8,10 @@ from django.urls import reverse
 
 from accounts.scope import READ_ONLY, STORE_OPERATOR
 from fleet.models import Incident, Maintenance
+from fleet.states import RETIRED
 from organizations.tree import update_organization
 from preferences.models import PreferenceValue
-from servers.models import ServerReport
+from servers.models import AgentToken, ServerReport
 from terminals.models import TerminalReport
 from tests.factories import make_admin, make_server, make_terminal, make_tree, make_user
 from tests.fleet.rows import make_incident, make_pulse, make_report, make_saying, make_state, make_transition
@@ -286,6 +287,34 @@ def test_a_server_nothing_was_heard_of_says_so(client, tree):
     assert "It has not changed its state yet." in text
 
 
+@pytest.mark.parametrize(("has_agent", "shown"), [(False, True), (True, False)])
+def test_a_next_call_is_announced_of_servers_without_an_agent_alone(client, tree, has_agent, shown):
+    server = make_server("central", client=tree["ACME"])
+    make_report(server, probed_at=NOW - MINUTE, next_probe_at=NOW + MINUTE)
+    if has_agent:
+        AgentToken.objects.create(server=server, token_id="t", digest="-", created_at=NOW, first_used_at=NOW)
+    log_in(client)
+
+    text = text_of(client.get(server_url(server)))
+
+    assert "Last called 2026-11-27" in text
+    assert ("Next call 09:01:00 UTC" in text) == shown
+
+
+def test_a_deactivated_server_is_not_watched_and_nothing_is_known_of_it_from_then_on(client, tree):
+    server = make_server("central", client=tree["ACME"], is_active=False)
+    make_state(server, "offline", since=NOW - timedelta(hours=1), cause=RETIRED, proved_at=None)
+    make_transition(server, NOW - timedelta(hours=2), "offline", "online")
+    make_transition(server, NOW - timedelta(hours=1), "online", "offline", RETIRED, "watcher")
+    log_in(client)
+
+    page = client.get(server_url(server))
+
+    assert [segment["state"] for segment in page.context["bar"]] == ["standard"] * 88 + ["ok"] * 4 + ["standard"] * 4
+    assert "○ Not watched" in text_of(page)
+    assert [share for _, share in page.context["uptimes"]] == [None] * 4
+
+
 def test_the_heartbeat_bar_shows_a_day_in_quarters_of_an_hour(client, tree):
     server = make_server("central", client=tree["ACME"])
     make_transition(server, NOW - timedelta(hours=12), "offline", "online")
@@ -436,7 +465,7 @@ def test_pages_make_the_same_number_of_queries_whatever_they_show(
     for till in tree["OSLO"].terminals.all():
         make_saying(server, False, observing_terminal=till)
     log_in(client, role, *([tree["NORTH"]] if role else []))
-    prices = {FLEET: 18, store_url("OSLO"): 24, server_url(server): 32}  # one is the session, without Redis
+    prices = {FLEET: 18, store_url("OSLO"): 24, server_url(server): 33}  # one is the session, without Redis
     for url in prices:
         client.get(url)
 
