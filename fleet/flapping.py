@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from events.log import record
@@ -15,7 +16,7 @@ from fleet.models import Incident
 from fleet.states import place_of
 from routing import revision
 from routing.landscape import Landscape
-from servers.models import MobileServer, ServerState, ServerStatus, StatusTransition
+from servers.models import MobileServer, ServerReport, ServerState, ServerStatus, StatusTransition
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +42,40 @@ def settle_flapping(servers: Sequence[MobileServer], landscape: Landscape, momen
     if not rules:
         return []
     losses = _losses(moment - max(rule.window for rule in rules.values()), moment)
-    began = []
+    turned: list[tuple[MobileServer, bool]] = []
     for server in servers:
         state: ServerState | None = getattr(server, "state", None)
-        if state is None or not (state.is_flapping or server.pk in losses):
-            continue
-        rule = rules[server.pk]
-        flaps = rule.is_flapping(losses.get(server.pk, ()), moment, was_flapping=state.is_flapping)
-        if flaps == state.is_flapping:
-            continue
-        if ServerState.objects.filter(pk=server.pk, is_flapping=not flaps).update(is_flapping=flaps):
-            revision.announce()
-            record(
-                "server-flapping" if flaps else "server-calm",
-                moment=moment,
-                object_type="mobile server",
-                object_key=server.key,
-                cause=f"{len(losses[server.pk])} losses within {_spelled(rule.window)}." if flaps else "",
-            )
-            if flaps:
-                began.append(server)
-    return began
+        if state is not None and (state.is_flapping or server.pk in losses):
+            seen = losses.get(server.pk, ())
+            flaps = rules[server.pk].is_flapping(seen, moment, was_flapping=state.is_flapping)
+            if flaps != state.is_flapping:
+                turned.append((server, flaps))
+    if not turned:
+        return []
+    with transaction.atomic():
+        # Reports before states, as `states.write` locks them.
+        reports = ServerReport.objects.select_for_update().filter(server__in=[server for server, _ in turned])
+        list(reports.order_by("pk").values_list("pk"))
+        return [
+            server
+            for server, flaps in turned
+            if _turn(server, flaps, len(losses.get(server.pk, ())), rules[server.pk], moment) and flaps
+        ]
+
+
+def _turn(server: MobileServer, flaps: bool, losses: int, rule: Rule, moment: datetime) -> bool:
+    """Set or clear a server's flag; return whether nobody else had done so."""
+    if not ServerState.objects.filter(pk=server.pk, is_flapping=not flaps).update(is_flapping=flaps):
+        return False
+    revision.announce()
+    record(
+        "server-flapping" if flaps else "server-calm",
+        moment=moment,
+        object_type="mobile server",
+        object_key=server.key,
+        cause=f"{losses} losses within {_spelled(rule.window)}." if flaps else "",
+    )
+    return True
 
 
 def _rules(servers: Sequence[MobileServer], landscape: Landscape) -> Mapping[int, Rule]:

@@ -47,6 +47,7 @@ def watch(moment: datetime) -> int:
             look_soon(in_transition, moment)
     changed = len(written) + retire(moment)
     settle_booster(moment)
-    tell_flapping(settle_flapping(servers, landscape, moment), moment)
+    with transaction.atomic():  # a flag that stands was told
+        tell_flapping(settle_flapping(servers, landscape, moment), moment)
     tell_outages(moment)
     return changed

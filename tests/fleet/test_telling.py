@@ -7,8 +7,9 @@ from django.db import connection, connections
 
 from fleet.models import Incident, Maintenance
 from fleet.telling import tell_outages
+from fleet.watch import watch
 from notices.models import Delivery, Notice
-from servers.models import ServerReport
+from servers.models import ServerReport, ServerState, StatusTransition
 from tests.factories import make_channel, make_organization, make_tree
 from tests.fleet.makers import (
     START,
@@ -245,6 +246,37 @@ def test_a_probed_server_that_comes_and_goes_is_told_once(clock):
         see(probed, failure="shaky refused the connection.")
     clock.pass_by(30, hearing=[main, *box, witness])
     assert [kind for kind, _ in told()[5:]] == ["server-lost"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_watcher_killed_before_it_tells_of_flapping_leaves_that_to_the_next(monkeypatch):
+    server = in_state("online", name="shaky")
+    StatusTransition.objects.bulk_create(
+        StatusTransition(
+            server=server,
+            server_key=server.key,
+            from_status="online",
+            to_status="transition_to_offline",
+            at=START - seconds(60 * number),
+            cause="refused",
+            observer="probe",
+        )
+        for number in range(1, 4)
+    )
+
+    monkeypatch.setattr("fleet.telling.tell", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        watch(START)
+    monkeypatch.undo()
+    flagged = ServerState.objects.get().is_flapping
+    watch(START + seconds(5))
+
+    assert flagged is False
+    assert (ServerState.objects.get().is_flapping, told()) == (True, [("server-flapping", "shaky comes and goes")])
+
+
+def _killed(*args, **kwargs):
+    raise KeyboardInterrupt
 
 
 def test_nothing_to_tell_is_one_query(django_assert_num_queries):
