@@ -154,7 +154,7 @@ def server_page(request: HttpRequest, server_id: int) -> HttpResponse:
         maintenance=_maintenance([server.key], fleet)[:SHOWN_MAINTENANCE],
         observers=_observers(server, scope, moment),
         stores=_stores(server, scope, fleet),
-        may_try=fleet.known[server.key].status is not Status.ONLINE and _may_try(request, server),
+        may_try=server.is_active and fleet.known[server.key].status is not Status.ONLINE and _may_try(request, server),
         may_maintain=request.user.has_perm("fleet.add_maintenance"),
     )
 

@@ -83,7 +83,7 @@ class Clock:
         begun = self.now
         step = 0.0
         while step < number:
-            step = min(step + (5 if number <= 400 else 15), number)
+            step = min(step + (5 if number <= 320 else 15), number)
             self._traveller.move_to(begun + seconds(step), tick=False)
             pulse.receive(self.now)
             if step % every == 0:

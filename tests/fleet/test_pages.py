@@ -312,6 +312,7 @@ def test_a_deactivated_server_is_not_watched_and_nothing_is_known_of_it_from_the
 
     assert [segment["state"] for segment in page.context["bar"]] == ["standard"] * 88 + ["ok"] * 4 + ["standard"] * 4
     assert "○ Not watched" in text_of(page)
+    assert "Try online now" not in text_of(page)
     assert [share for _, share in page.context["uptimes"]] == [None] * 4
 
 

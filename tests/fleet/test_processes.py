@@ -151,7 +151,7 @@ def test_states_converge_and_are_told_once_whatever_is_killed(tmp_path, redis, f
         "SECRET_KEY": "k" * 60,
         "TOKEN_DIGEST_KEY": settings.TOKEN_DIGEST_KEY,
     }
-    with Product(tmp_path / "data", **environment) as product:
+    with Product(tmp_path / "data", "--no-migrate", **environment) as product:
         product.wait_until_ready()
         wait_for(lambda: told_to_terminals(product, token) == "online", "the first sight", 20)
 
