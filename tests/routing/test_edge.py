@@ -181,6 +181,7 @@ def test_a_change_announced_over_redis_wakes_every_process(django_capture_on_com
     assert (woken, len(callbacks)) == (True, 1)
 
 
+@pytest.mark.django_db(transaction=True)  # on SQLite the threads' beats would wait for an open transaction
 def test_the_lifespan_starts_and_stops_the_watcher():
     messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     sent = []
