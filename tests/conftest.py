@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import pytest
@@ -29,6 +30,18 @@ def _cheap_passwords(settings):
 def _forgetful_store():
     """Start every test without the snapshot of another's rolled-back database."""
     store.forget()
+
+
+@pytest.fixture(autouse=True)
+def _no_loop_of_the_browser(request):
+    """Hide the event loop that browser tests leave running in their thread from the tests after them."""
+    if "chromium" in request.fixturenames:
+        yield
+        return
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(running)
 
 
 @pytest.fixture
