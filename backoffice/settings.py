@@ -175,6 +175,10 @@ DATABASES = {"default": DATABASE}
 BOOSTER_REQUEST_THREADS = whole_number("BOOSTER_REQUEST_THREADS", default=16)
 if BOOSTER_REQUEST_THREADS < 1:
     raise ImproperlyConfigured("BOOSTER_REQUEST_THREADS must be at least 1.")
+# How much memory a web process may take for compiled documents.
+BOOSTER_DOCUMENTS_MB = whole_number("BOOSTER_DOCUMENTS_MB", default=64)
+if BOOSTER_DOCUMENTS_MB < 1:
+    raise ImproperlyConfigured("BOOSTER_DOCUMENTS_MB must be at least 1.")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
 from backoffice.api.problems import CONTENT_TYPE, problem_of
 from backoffice.refusals import Refusal, Unavailable
-from routing.document import Document, canonical_json
+from routing.document import Door, canonical_json
+from routing.landscape import OrganizationCode
 from routing.store import Snapshot
 from terminals.tokens import TokenState
 
@@ -27,14 +27,6 @@ ALLOWED_METHODS = "GET, HEAD, POST"
 ALLOWED_HEADERS = "Authorization, Content-Type, If-None-Match"
 EXPOSED_HEADERS = "ETag, X-Booster-Revision, X-Booster-Stale, Retry-After"
 PREFLIGHT_MAX_AGE_S = 600
-
-
-class Door(StrEnum):
-    """The three terminal doors that are served from memory."""
-
-    CONFIGURATION = "configuration"
-    STATUS = "status"
-    WEBPOS = "webpos"
 
 
 DOOR_BY_PATH: Mapping[str, Door] = {f"/api/v1/terminal/{door}{slash}": door for door in Door for slash in ("", "/")}
@@ -68,18 +60,15 @@ def answer(
     refusal = token.refusal(moment, organization_is_active=is_active)
     if refusal is not None:
         return problem(refusal, snapshot, asked)
-    if door is Door.CONFIGURATION:
-        document = snapshot.configuration(organization)
-    elif door is Door.STATUS:
-        document = snapshot.status(organization)
-    else:
-        document = snapshot.webpos(organization, asked.origin)
-    return _conditional(document, snapshot, asked, stale_s)
+    return _conditional(snapshot, door, organization, asked, stale_s)
 
 
-def _conditional(document: Document, snapshot: Snapshot, asked: Asked, stale_s: int | None) -> Answer:
+def _conditional(
+    snapshot: Snapshot, door: Door, organization: OrganizationCode, asked: Asked, stale_s: int | None
+) -> Answer:
     gzipped = accepts_gzip(asked.accept_encoding)
-    tag = f'"{document.tag}-gzip"' if gzipped else f'"{document.tag}"'
+    held = snapshot.tag(door, organization, asked.origin)
+    tag = f'"{held}-gzip"' if gzipped else f'"{held}"'
     headers: Headers = [
         (b"etag", tag.encode()),
         (b"cache-control", b"private, no-cache"),
@@ -89,8 +78,9 @@ def _conditional(document: Document, snapshot: Snapshot, asked: Asked, stale_s: 
     ]
     if stale_s is not None:
         headers.append((b"x-booster-stale", str(stale_s).encode()))
-    if asked.if_none_match and names_tag(asked.if_none_match, document.tag):
+    if asked.if_none_match and names_tag(asked.if_none_match, held):
         return Answer(304, headers, b"")
+    document = snapshot.document(door, organization, asked.origin)
     body = document.gzipped if gzipped else document.identity
     headers.append((b"content-type", b"application/json"))
     headers.append((b"content-length", str(len(body)).encode()))

@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from preferences.registry import DEFINITIONS
@@ -19,6 +21,16 @@ from routing.landscape import BROADCAST, FAILOVER, PING, Landscape, Organization
 from servers.address import origin_of
 
 FORMAT = 1
+
+
+class Door(StrEnum):
+    """The terminal doors at which documents are given."""
+
+    CONFIGURATION = "configuration"
+    STATUS = "status"
+    WEBPOS = "webpos"
+
+
 OFFLINE = "offline"
 MAIN = "main"
 # What an unmodified Web POS calls the routing types; Transaction is its store-and-forward delivery.
@@ -26,17 +38,25 @@ WEBPOS_TYPES = {FAILOVER: "Failover", BROADCAST: "Broadcast", PING: "Ping"}
 WEBPOS_TRANSACTION = "Transaction"
 
 
-@dataclass(frozen=True, slots=True)
+def tag_of(identity: bytes) -> str:
+    """Return the entity tag of a document, without quotes: a hash of its plain bytes."""
+    return hashlib.sha256(identity).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
 class Document:
-    """Compiled bytes of one answer: plain, gzipped, and the entity tag without quotes."""
+    """Compiled bytes of one answer: plain, gzipped (once somebody asks), and the entity tag without quotes."""
 
     identity: bytes
-    gzipped: bytes
     tag: str
 
     @classmethod
     def of(cls, identity: bytes) -> Document:
-        return cls(identity, gzip.compress(identity, mtime=0), hashlib.sha256(identity).hexdigest()[:32])
+        return cls(identity, tag_of(identity))
+
+    @cached_property
+    def gzipped(self) -> bytes:
+        return gzip.compress(self.identity, mtime=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,15 @@ def configuration(landscape: Landscape, organization: OrganizationCode, boosters
     """Return the routing configuration of the terminals of `organization`; see design, section 5."""
     servers = landscape.terminal_servers(organization)
     return {
+        **_head(landscape, organization, servers),
+        "servers": [_server(landscape, server) for server in servers],
+        "services": _services(landscape),
+        "boosters": list(boosters),
+    }
+
+
+def _head(landscape: Landscape, organization: OrganizationCode, servers: Sequence[Server]) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "organization": {
             "code": organization,
@@ -76,18 +105,19 @@ def configuration(landscape: Landscape, organization: OrganizationCode, boosters
             for definition in DEFINITIONS
             if definition.in_configuration
         },
-        "servers": [_server(landscape, server) for server in servers],
-        "services": [
-            {
-                "name": service.name,
-                "routing_type": service.routing_type,
-                "transactional": service.is_transactional,
-                "timeout_s": service.effective_timeout_s,
-            }
-            for service in landscape.active_services
-        ],
-        "boosters": list(boosters),
     }
+
+
+def _services(landscape: Landscape) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": service.name,
+            "routing_type": service.routing_type,
+            "transactional": service.is_transactional,
+            "timeout_s": service.effective_timeout_s,
+        }
+        for service in landscape.active_services
+    ]
 
 
 def _server(landscape: Landscape, server: Server) -> dict[str, Any]:
@@ -104,11 +134,56 @@ def _server(landscape: Landscape, server: Server) -> dict[str, Any]:
 
 def status(landscape: Landscape, organization: OrganizationCode, states: Mapping[str, ServerState]) -> dict[str, Any]:
     """Return the state of each server in the configuration of `organization`, in calling order."""
-    known = [(server.key, states.get(server.key, UNOBSERVED)) for server in landscape.terminal_servers(organization)]
     return {
         "format": FORMAT,
-        "servers": [{"key": key, "status": state.status, "since": utc_text(state.since)} for key, state in known],
+        "servers": [_state(server.key, states) for server in landscape.terminal_servers(organization)],
     }
+
+
+def _state(key: str, states: Mapping[str, ServerState]) -> dict[str, Any]:
+    state = states.get(key, UNOBSERVED)
+    return {"key": key, "status": state.status, "since": utc_text(state.since)}
+
+
+class Writer:
+    """Writes the documents of one landscape as bytes, from parts that stores share and that are made once.
+
+    `configuration` and `status` give the bytes of the values that the functions of these names return.
+    """
+
+    def __init__(self, landscape: Landscape, boosters: Sequence[str]) -> None:
+        self._landscape = landscape
+        self._boosters = canonical_json(list(boosters))
+        self._servers: dict[str, bytes] = {}
+
+    @cached_property
+    def _services(self) -> bytes:
+        return canonical_json(_services(self._landscape))
+
+    def _server(self, server: Server) -> bytes:
+        written = self._servers.get(server.key)
+        if written is None:
+            written = self._servers[server.key] = canonical_json(_server(self._landscape, server))
+        return written
+
+    def configuration(self, organization: OrganizationCode) -> bytes:
+        servers = self._landscape.terminal_servers(organization)
+        head = canonical_json(_head(self._landscape, organization, servers))
+        return b"".join(
+            (
+                head[:-1],
+                b',"servers":[',
+                b",".join([self._server(server) for server in servers]),
+                b'],"services":',
+                self._services,
+                b',"boosters":',
+                self._boosters,
+                b"}",
+            )
+        )
+
+    def status(self, organization: OrganizationCode, states: Mapping[str, ServerState]) -> bytes:
+        return canonical_json(status(self._landscape, organization, states))
 
 
 def current_server(landscape: Landscape, organization: OrganizationCode, origin: str) -> str:

@@ -21,7 +21,8 @@ from django.db import DatabaseError, connections
 
 from backoffice.credentials import parse_credential
 from routing import revision
-from routing.answers import DOOR_BY_PATH, METHODS, Answer, Asked, Door, answer, preflight
+from routing.answers import DOOR_BY_PATH, METHODS, Answer, Asked, answer, preflight
+from routing.document import Door
 from routing.store import Store
 from terminals.models import TerminalToken
 

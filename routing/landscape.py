@@ -190,6 +190,10 @@ class Landscape:
         """Whether the enabling preference is exactly Y at system level (N14)."""
         return self.preference("multi_server_enabled").value is True
 
+    def prepare(self) -> None:
+        """Build the indexes now that the first question would otherwise build."""
+        _ = self._servers_by_organization, self._servers_for_everyone, self.active_services
+
     # --- Which servers a store's terminals may call ----------------------------------------------
 
     @cached_property

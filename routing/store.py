@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import count
 
 from django.conf import settings
 from django.db import DatabaseError
 
 from backoffice.credentials import Credential, is_secret
 from routing import document, revision
-from routing.document import UNOBSERVED, Document, ServerState
+from routing.compiled import CompiledDocuments, Key
+from routing.document import UNOBSERVED, Document, Door, ServerState, Writer
 from routing.landscape import Landscape, OrganizationCode, Server
 from routing.load import load
 from servers.address import origin_of
@@ -28,16 +30,20 @@ STALE_AFTER_S = 5.0
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The configuration, tokens and states of one moment, and the documents compiled from them so far."""
+    """The configuration, tokens and states of one moment; documents are compiled from them as they are asked for.
+
+    A generation numbers what a document was made from: one number for configurations, one for statuses.
+    """
 
     numbers: Mapping[str, int]
     landscape: Landscape
     organization_codes: Mapping[int, OrganizationCode]
     tokens: dict[str, TokenState]
     states: Mapping[str, ServerState]
-    _configurations: dict[str, Document] = field(default_factory=dict, repr=False)
-    _webpos: dict[tuple[str, str], Document] = field(default_factory=dict, repr=False)
-    _statuses: dict[str, Document] = field(default_factory=dict, repr=False)
+    writer: Writer = field(repr=False)
+    compiled: CompiledDocuments = field(repr=False)
+    generation: int
+    status_generation: int
 
     @property
     def revision(self) -> int:
@@ -87,27 +93,39 @@ class Snapshot:
         """Return the store of the token's terminal; None until tokens and tree are of one moment."""
         return self.organization_codes.get(token.organization_id)
 
-    def configuration(self, organization: OrganizationCode) -> Document:
-        compiled = self._configurations.get(organization)
-        if compiled is None:
-            value = document.configuration(self.landscape, organization, settings.BOOSTER_PUBLIC_URLS)
-            compiled = self._configurations[organization] = Document.of(document.canonical_json(value))
-        return compiled
+    def tag(self, door: Door, organization: OrganizationCode, origin: str = "") -> str:
+        """Return the entity tag of a document, without its bytes where these are not held any more."""
+        key, generation = self._named(door, organization, origin)
+        return self.compiled.known_tag(key, generation) or self._compile(key, generation).tag
 
-    def status(self, organization: OrganizationCode) -> Document:
-        compiled = self._statuses.get(organization)
-        if compiled is None:
-            value = document.status(self.landscape, organization, self.states)
-            compiled = self._statuses[organization] = Document.of(document.canonical_json(value))
-        return compiled
+    def document(self, door: Door, organization: OrganizationCode, origin: str = "") -> Document:
+        """Return what the terminals of `organization` get at `door`; `origin` matters to the Web POS alone."""
+        key, generation = self._named(door, organization, origin)
+        return self.compiled.known(key, generation) or self._compile(key, generation)
 
-    def webpos(self, organization: OrganizationCode, origin: str) -> Document:
-        current = document.current_server(self.landscape, organization, origin)
-        compiled = self._webpos.get((organization, current))
-        if compiled is None:
-            value = document.webpos(self.landscape, organization, current)
-            compiled = self._webpos[organization, current] = Document.of(document.canonical_json(value))
-        return compiled
+    def _named(self, door: Door, organization: OrganizationCode, origin: str) -> tuple[Key, int]:
+        if door is Door.STATUS:
+            return (door, organization), self.status_generation
+        if door is Door.CONFIGURATION:
+            return (door, organization), self.generation
+        return (door, organization, document.current_server(self.landscape, organization, origin)), self.generation
+
+    def _compile(self, key: Key, generation: int) -> Document:
+        door, organization, *rest = key
+
+        def write() -> bytes:
+            if door == Door.CONFIGURATION:
+                return self.writer.configuration(organization)
+            if door == Door.STATUS:
+                return self.writer.status(organization, self.states)
+            return document.canonical_json(document.webpos(self.landscape, organization, rest[0]))
+
+        return self.compiled.compile(key, generation, write)
+
+    def prepare(self) -> None:
+        """Work out what the first answers would otherwise have to wait for."""
+        _ = self.allowed_origins, self._servers_by_folded_key, self._token_ids_by_terminal
+        self.landscape.prepare()
 
 
 class Store:
@@ -115,6 +133,8 @@ class Store:
 
     def __init__(self) -> None:
         self.snapshot: Snapshot | None = None
+        self.compiled = CompiledDocuments(settings.BOOSTER_DOCUMENTS_MB * 2**20)
+        self._generations = count(1)
         self.reports = ReportCollector()
         self._checked_at = 0.0
         self._refreshing = threading.Lock()
@@ -163,13 +183,34 @@ class Store:
         if old is None or moved(revision.LANDSCAPE):
             loaded = load()
             seen = {**numbers, revision.LANDSCAPE: loaded.revision}
-            return Snapshot(seen, loaded.landscape, loaded.organization_codes, tokens, states)
-        return replace(
-            old,
-            numbers=numbers,
-            tokens=tokens,
-            states=states,
-            _statuses={} if moved(revision.STATUS) else old._statuses,
+            snapshot = self.made_of(seen, loaded.landscape, loaded.organization_codes, tokens, states)
+            self.compiled.keep_only(loaded.landscape.organizations)
+        else:
+            status_generation = next(self._generations) if moved(revision.STATUS) else old.status_generation
+            snapshot = replace(old, numbers=numbers, tokens=tokens, states=states, status_generation=status_generation)
+        snapshot.prepare()
+        return snapshot
+
+    def made_of(
+        self,
+        numbers: Mapping[str, int],
+        landscape: Landscape,
+        organization_codes: Mapping[int, OrganizationCode],
+        tokens: dict[str, TokenState],
+        states: Mapping[str, ServerState],
+    ) -> Snapshot:
+        """Return a snapshot whose documents have not been compiled for it yet."""
+        generation = next(self._generations)
+        return Snapshot(
+            numbers,
+            landscape,
+            organization_codes,
+            tokens,
+            states,
+            Writer(landscape, settings.BOOSTER_PUBLIC_URLS),
+            self.compiled,
+            generation,
+            generation,
         )
 
     def note_poll(self, token: TokenState, moment: datetime, revision_held: int | None) -> None:

@@ -22,7 +22,8 @@ from backoffice.api.parsing import ReportParser
 from backoffice.api.serializers import StrictSerializer
 from backoffice.rate_limits import DEVICE_REPORTS_PER_MINUTE, Limit
 from backoffice.refusals import Unavailable
-from routing.answers import Asked, Door, answer
+from routing.answers import Asked, answer
+from routing.document import Door
 from routing.store import store
 from servers.models import KEY_LENGTH, ServerStatus, ServerType
 from services.models import RoutingType

@@ -32,6 +32,7 @@ from licensing.models import Installation
 from licensing.rules import Action, State
 from licensing.start import note_start
 from licensing.tasks import keep_moment
+from routing.document import Door
 from routing.store import store
 from terminals.models import Terminal
 from tests.factories import make_admin, make_server, make_terminal, make_tree
@@ -507,7 +508,7 @@ def test_no_sequence_takes_anything_from_terminals(time_machine, steps):
         tree = make_tree(ACME=None, OSLO="ACME")
         make_server("central", client=tree["ACME"])
         make_terminal("OSLO-1", tree["OSLO"])
-        before = store.current().configuration("OSLO").identity
+        before = store.current().document(Door.CONFIGURATION, "OSLO").identity
         highest, stored = START, (None, None)
         for kind, value, confirm in steps:
             if kind == "clock":
@@ -525,6 +526,6 @@ def test_no_sequence_takes_anything_from_terminals(time_machine, steps):
             assert where.highest == highest
             assert where.moment == max(highest, timezone.now())
             assert where.trial.started_at == START
-        assert store.current().configuration("OSLO").identity == before
+        assert store.current().document(Door.CONFIGURATION, "OSLO").identity == before
         store.forget()
         transaction.set_rollback(True)
