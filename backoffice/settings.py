@@ -179,6 +179,15 @@ if BOOSTER_REQUEST_THREADS < 1:
 BOOSTER_DOCUMENTS_MB = whole_number("BOOSTER_DOCUMENTS_MB", default=64)
 if BOOSTER_DOCUMENTS_MB < 1:
     raise ImproperlyConfigured("BOOSTER_DOCUMENTS_MB must be at least 1.")
+# How often a terminal, and an address that has no known token, may call the polled doors of a web process.
+BOOSTER_POLLS_PER_MINUTE = whole_number("BOOSTER_POLLS_PER_MINUTE", default=240)
+BOOSTER_STRANGERS_PER_MINUTE = whole_number("BOOSTER_STRANGERS_PER_MINUTE", default=240)
+for _name, _number in {
+    "BOOSTER_POLLS_PER_MINUTE": BOOSTER_POLLS_PER_MINUTE,
+    "BOOSTER_STRANGERS_PER_MINUTE": BOOSTER_STRANGERS_PER_MINUTE,
+}.items():
+    if _number < 1:
+        raise ImproperlyConfigured(f"{_name} must be at least 1.")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")

@@ -12,13 +12,13 @@ class FleetConfig(AppConfig):
         from fleet.reachability import write_of_terminals
         from fleet.telling import KINDS
         from notices import kinds
-        from routing import edge
+        from routing import watcher
         from terminals.reports import sighting_writers
 
         sighting_writers.append(write_of_terminals)
         for kind, label in KINDS.items():
             kinds.register(kind, label)
-        edge.beats.append(pulse.receive)
+        watcher.beats.append(pulse.receive)
         register(Incident, scope.visible_incidents)
         register(Maintenance, scope.visible_maintenance)
         register(Reachability, scope.visible_reachability)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +32,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import User
 from backoffice.look import is_id
+from backoffice.stopping import when_told_to_stop
 from backoffice.visibility import visible
 from fleet.frames import Frame, fleet_frame, server_frame, store_frame
 from fleet.gather import Fleet, Scope, gather, observed_of, scope_of, tills_of
@@ -229,7 +228,7 @@ class Broadcast:
 
     def _begin(self) -> None:
         if self._task is None or self._task.done():
-            _when_told_to_stop(self.stop)
+            when_told_to_stop(self.stop)
             self._task = asyncio.create_task(self._go_on())
 
     def stop(self) -> None:
@@ -273,30 +272,6 @@ class Broadcast:
 def _look(looker: Looker, viewers: tuple[Viewer, ...]) -> dict[Viewer, Frame | None]:
     close_old_connections()
     return looker.look(viewers, timezone.now())
-
-
-def _when_told_to_stop(stop: Any) -> None:
-    """Call `stop` when this process is told to end, besides what the web server does then.
-
-    The server's own handler wakes its loop by the signal's file descriptor, whatever function is set
-    here. Where nobody has set one, the process is not ours to keep from ending.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        before = signal.getsignal(number)
-        if not callable(before) or getattr(before, "is_of_live_updates", False):
-            continue
-
-        def told_to(received: int, frame: Any, before: Any = before) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(stop)
-            before(received, frame)
-
-        told_to.is_of_live_updates = True  # type: ignore[attr-defined]
-        signal.signal(number, told_to)
-        signal.siginterrupt(number, False)
 
 
 broadcast = Broadcast()

@@ -14,7 +14,7 @@ from django.db.models import Case, F, When
 from fleet.models import Pulse
 
 RECEIVER_GAP = timedelta(seconds=20)
-"""Web processes beat every 5 s (`routing.edge`); one of them is enough."""
+"""Web processes beat every 5 s (`routing.watcher`); one of them is enough."""
 WATCHER_GAP = timedelta(seconds=60)
 
 

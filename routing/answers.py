@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import parse_qs
 
 from backoffice.api.problems import CONTENT_TYPE, problem_of
-from backoffice.refusals import Refusal, Unavailable
+from backoffice.refusals import FieldError, Invalid, Refusal, Unavailable
 from routing.document import Door, canonical_json
 from routing.landscape import OrganizationCode
 from routing.store import Snapshot
@@ -24,12 +25,16 @@ Headers = list[tuple[bytes, bytes]]
 VARY = (b"vary", b"Accept-Encoding, Authorization, Origin")
 METHODS = "GET, HEAD, OPTIONS"
 ALLOWED_METHODS = "GET, HEAD, POST"
-ALLOWED_HEADERS = "Authorization, Content-Type, If-None-Match"
+ALLOWED_HEADERS = "Authorization, Content-Type, If-None-Match, Last-Event-ID"
 EXPOSED_HEADERS = "ETag, X-Booster-Revision, X-Booster-Stale, Retry-After"
 PREFLIGHT_MAX_AGE_S = 600
 
 
 DOOR_BY_PATH: Mapping[str, Door] = {f"/api/v1/terminal/{door}{slash}": door for door in Door for slash in ("", "/")}
+
+
+LONGEST_WAIT_S = 60
+WAITING_DOORS = (Door.CONFIGURATION, Door.STATUS)
 
 
 class Answer(NamedTuple):
@@ -61,6 +66,23 @@ def answer(
     if refusal is not None:
         return problem(refusal, snapshot, asked)
     return _conditional(snapshot, door, organization, asked, stale_s)
+
+
+def wait_asked(query: str) -> int:
+    """Return for how many seconds a poll may be held, by its query string: 0 without `wait`.
+
+    Raises Invalid for anything but a whole number from 1 to 60, given once.
+    """
+    if "wait" not in query:
+        return 0
+    given = parse_qs(query, keep_blank_values=True).get("wait", [])
+    if not given:
+        return 0
+    text = given[0]
+    if len(given) == 1 and re.fullmatch(r"[0-9]{1,3}", text) and 1 <= int(text) <= LONGEST_WAIT_S:
+        return int(text)
+    detail = f"wait must be a whole number of seconds from 1 to {LONGEST_WAIT_S}."
+    raise Invalid(detail, errors=[FieldError("?wait", "invalid", detail)])
 
 
 def _conditional(

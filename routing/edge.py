@@ -1,6 +1,6 @@
 """The edge: a lean ASGI layer in front of Django that answers terminals from memory.
 
-A known token at one of the three documents' doors is answered here, without Django and without the
+A known token at one of the doors of the documents is answered here, without Django and without the
 database, so terminals are served at full speed and through a database failover. Everything else
 (unknown tokens, other doors, the windows) goes on to Django. Design, section 5.
 """
@@ -8,38 +8,54 @@ database, so terminals are served at full speed and through a database failover.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-import redis
-import structlog
 from django.conf import settings
-from django.db import DatabaseError, connections
 
+from backoffice.addresses import counted_as, origin_address
 from backoffice.credentials import parse_credential
-from routing import revision
-from routing.answers import DOOR_BY_PATH, METHODS, Answer, Asked, answer, preflight
+from backoffice.refusals import Refusal, TooManyAttempts, Unauthenticated
+from routing import events_stream
+from routing.answers import (
+    DOOR_BY_PATH,
+    METHODS,
+    WAITING_DOORS,
+    Answer,
+    Asked,
+    answer,
+    names_tag,
+    preflight,
+    problem,
+    wait_asked,
+)
 from routing.document import Door
-from routing.store import Store
+from routing.events_stream import Held
+from routing.limits import Rate
+from routing.store import Snapshot, Store
+from routing.waiting import Topic, Waiting, Woken
+from routing.watcher import Watcher
 from terminals.models import TerminalToken
+from terminals.tokens import TokenState
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-logger = structlog.get_logger(__name__)
-
-CHECK_INTERVAL_S = 1.0
-REPORT_INTERVAL_S = 5.0
-REDIS_RETRY_S = 1.0
 BEARER = "bearer "
+MOST_CALLERS = 100_000
+OK, NOT_MODIFIED = 200, 304
 
-beats: list[Callable[[datetime], None]] = []
-"""What every web process does along with writing its reports, filled by the rooms above; see `fleet.pulse`."""
+
+class Call(NamedTuple):
+    """A call at a door by the bearer of a known token."""
+
+    token_id: str
+    asked: Asked
+    last_event_id: str = ""
 
 
 class Edge:
@@ -48,29 +64,43 @@ class Edge:
     def __init__(self, django: Application, store: Store) -> None:
         self._django = django
         self._store = store
-        self._watcher = Watcher(store)
+        self._waiting = Waiting()
+        self._watcher = Watcher(store, self._tell_waiting)
+        self._known = _rate(settings.BOOSTER_POLLS_PER_MINUTE)
+        self._strangers = _rate(settings.BOOSTER_STRANGERS_PER_MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
+        if scope["type"] == "http":
+            path = scope["path"]
+            door = DOOR_BY_PATH.get(path)
+            if door is not None or path in events_stream.PATHS:
+                call = self._recognize(scope, is_stream=door is None)
+                if isinstance(call, Call):
+                    if door is None:
+                        await self._stream(call, receive, send)
+                        return
+                    query = scope["query_string"]
+                    given = self._answer(call, door)
+                    if query and door in WAITING_DOORS:
+                        scope["headers"] = ()  # who waits keeps nothing that is not needed any more
+                        given = await self._when_changed(call, door, given, query)
+                    await _send(send, given)
+                    return
+                if call is not None:
+                    await _send(send, call)
+                    return
+        elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        if scope["type"] == "http":
-            door = DOOR_BY_PATH.get(scope["path"])
-            answered = self._answer(scope, door) if door is not None else None
-            if answered is not None:
-                start = {"type": "http.response.start", "status": answered.status, "headers": answered.headers}
-                await send(start)
-                await send({"type": "http.response.body", "body": answered.body})
-                return
         await self._django(scope, receive, send)
 
-    def _answer(self, scope: Scope, door: Door) -> Answer | None:
-        """Return the answer from memory, or None when Django has to look closer."""
+    def _recognize(self, scope: Scope, *, is_stream: bool) -> Call | Answer | None:
+        """Return who calls, the answer there is already, or None when Django has to look closer."""
         snapshot = self._store.snapshot
         method = scope["method"]
         if snapshot is None or method not in ("GET", "HEAD", "OPTIONS"):
             return None
-        authorization = origin = accept_encoding = if_none_match = ""
+        authorization = origin = accept_encoding = if_none_match = last_event_id = ""
         for name, value in scope["headers"]:
             if name == b"authorization":
                 authorization = value.decode("latin-1")
@@ -82,22 +112,112 @@ class Edge:
                 accept_encoding = value.decode("latin-1")
             elif name == b"origin":
                 origin = value.decode("latin-1")
+            elif name == b"last-event-id":
+                last_event_id = value.decode("latin-1")
         if method == "OPTIONS":
             return preflight(origin, snapshot.allowed_origins, METHODS)
-        if authorization[: len(BEARER)].lower() != BEARER:
-            return None
-        credential = parse_credential(authorization[len(BEARER) :].strip())
-        if credential is None or credential.kind != TerminalToken.KIND:
-            return None
-        token = snapshot.token(credential)
-        if token is None:
-            return None
-        moment = datetime.now(UTC)
         asked = Asked(scope["path"], origin, accept_encoding, if_none_match, is_head=method == "HEAD")
-        given = answer(snapshot, token, door, asked, moment=moment, stale_s=self._store.stale_s)
-        if given.status in (200, 304):
+        token = _token(snapshot, authorization)
+        if refusal := self._too_often(token, scope):
+            return problem(refusal, snapshot, asked)
+        if token is None or (is_stream and method != "GET"):
+            return None
+        return Call(token.token_id, asked, last_event_id)
+
+    def _too_often(self, token: TokenState | None, scope: Scope) -> TooManyAttempts | None:
+        """Count the call for its token, or its address where there is none, and return why it is refused."""
+        now = time.monotonic()
+        if token is not None:
+            wait_s, who = self._known.refused_for_s(token.token_id, now), "This terminal calls too often."
+        else:
+            wait_s = self._strangers.refused_for_s(_address(scope), now)
+            who = "Too many calls without a known token came from this address."
+        return TooManyAttempts(who, retry_after_s=wait_s) if wait_s else None
+
+    def _answer(self, call: Call, door: Door) -> Answer:
+        """Return what the caller gets now, and keep that it called."""
+        snapshot = self._snapshot
+        token = snapshot.tokens.get(call.token_id)
+        if token is None:
+            return problem(Unauthenticated("The token is not known any more."), snapshot, call.asked)
+        moment = datetime.now(UTC)
+        given = answer(snapshot, token, door, call.asked, moment=moment, stale_s=self._store.stale_s)
+        if given.status in (OK, NOT_MODIFIED):
             self._store.note_poll(token, moment, snapshot.revision if door is Door.CONFIGURATION else None)
         return given
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        assert self._store.snapshot is not None  # noqa: S101 - whoever was recognized was so by one
+        return self._store.snapshot
+
+    # --- Waiting for a change ------------------------------------------------------------------------
+
+    async def _when_changed(self, call: Call, door: Door, given: Answer, query: bytes) -> Answer:
+        """Return `given`, unless it is a 304 that shall wait: then the answer once the document has changed."""
+        try:
+            seconds = wait_asked(query.decode("latin-1"))
+        except Refusal as refusal:
+            return problem(refusal, self._snapshot, call.asked)
+        if not seconds or given.status != NOT_MODIFIED:
+            return given
+        topic = self._topic(call, door)
+        tag = self._tag(topic) if topic is not None else None
+        if topic is not None and tag is not None and names_tag(call.asked.if_none_match, tag):
+            await self._waiting.wait(call.token_id, (topic,), (tag,), seconds, self._tag)
+        return self._answer(call, door)
+
+    def _topic(self, call: Call, door: Door) -> Topic | None:
+        snapshot = self._snapshot
+        token = snapshot.tokens.get(call.token_id)
+        organization = snapshot.organization_of(token) if token is not None else None
+        return (door, organization) if organization is not None else None
+
+    def _tag(self, topic: Topic) -> str | None:
+        return _tag_of(self._snapshot, topic)
+
+    def _tell_waiting(self, snapshot: Snapshot) -> None:
+        """Wake whom a new snapshot concerns; called in the watcher's thread."""
+        moment = datetime.now(UTC)
+
+        def is_over(token_id: str, topics: tuple[Topic, ...]) -> bool:
+            token = snapshot.tokens.get(token_id)
+            organization = snapshot.organization_of(token) if token is not None else None
+            if token is None or organization is None or organization != topics[0][1]:
+                return True
+            is_active = snapshot.landscape.organizations[organization].is_active
+            return token.refusal(moment, organization_is_active=is_active) is not None
+
+        self._waiting.moved(lambda topic: _tag_of(snapshot, topic), is_over)
+
+    # --- The stream of events ------------------------------------------------------------------------
+
+    async def _stream(self, call: Call, receive: Receive, send: Send) -> None:
+        """Send the documents, then each change, until the terminal goes, its right ends, or this process does."""
+        refusal = self._answer(call, Door.CONFIGURATION)
+        if refusal.status not in (OK, NOT_MODIFIED):
+            await _send(send, refusal)
+            return
+        headers = events_stream.headers(call.asked.origin, self._snapshot.allowed_origins)
+        await send({"type": "http.response.start", "status": OK, "headers": headers})
+        gone = asyncio.ensure_future(_gone(receive))
+        gone.add_done_callback(lambda _: self._waiting.leave(call.token_id, events_stream.DOORS))
+        held = Held.of(call.last_event_id)
+        body = b"retry: 1000\n\n"
+        try:
+            while not gone.done():
+                topics = tuple(topic for door in events_stream.DOORS if (topic := self._topic(call, door)) is not None)
+                if not topics or self._answer(call, Door.CONFIGURATION).status not in (OK, NOT_MODIFIED):
+                    break
+                news, held = events_stream.events(self._snapshot, topics[0][1], held)
+                await send({"type": "http.response.body", "body": body + news, "more_body": True})
+                woken = await self._waiting.wait(call.token_id, topics, held, events_stream.STILL_HERE_S, self._tag)
+                if woken in (Woken.STOPPED, Woken.DISPLACED):
+                    break
+                body = events_stream.STILL_HERE if woken is Woken.TIME else b""
+        finally:
+            gone.cancel()
+        await send({"type": "http.response.body", "body": b""})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -106,86 +226,45 @@ class Edge:
                 self._watcher.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                self._waiting.stop()
                 await asyncio.to_thread(self._watcher.stop)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
 
-class Watcher:
-    """Keeps a process's store up to date and writes its reports, in threads of its own."""
+async def _send(send: Send, given: Answer) -> None:
+    await send({"type": "http.response.start", "status": given.status, "headers": given.headers})
+    await send({"type": "http.response.body", "body": given.body})
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._database_is_away = False
 
-    def start(self) -> None:
-        self._threads = [threading.Thread(target=self._watch, name="revision-watcher", daemon=True)]
-        if settings.REDIS_URL:
-            self._threads.append(threading.Thread(target=self._listen, name="revision-listener", daemon=True))
-        for thread in self._threads:
-            thread.start()
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
-    def stop(self) -> None:
-        """End the threads and write the last reports."""
-        self._stopping.set()
-        revision.moved.set()
-        for thread in self._threads:
-            thread.join(timeout=5)
 
-    def _watch(self) -> None:
-        written_at = time.monotonic()
-        while not self._stopping.is_set():
-            revision.moved.clear()
-            is_due = time.monotonic() - written_at >= REPORT_INTERVAL_S
-            self.check(write_reports=is_due)
-            if is_due:
-                written_at = time.monotonic()
-            revision.moved.wait(CHECK_INTERVAL_S)
-        self.check(write_reports=True)
-        connections.close_all()
+def _token(snapshot: Snapshot, authorization: str) -> TokenState | None:
+    """Return the state of the token that the header spells, or None."""
+    if authorization[: len(BEARER)].lower() != BEARER:
+        return None
+    credential = parse_credential(authorization[len(BEARER) :].strip())
+    if credential is None or credential.kind != TerminalToken.KIND:
+        return None
+    return snapshot.token(credential)
 
-    def check(self, *, write_reports: bool) -> None:
-        """Read what moved and write what is due; a database that is away is waited for."""
-        try:
-            if write_reports or self._store.reports.has_first_uses:
-                self._store.reports.flush()
-            self._store.refresh()
-            if self._database_is_away:
-                logger.warning("database-back")
-            self._database_is_away = False
-            if write_reports:
-                self._beat()
-        except DatabaseError as error:
-            connections.close_all()
-            if not self._database_is_away:
-                logger.warning("database-away", error=type(error).__name__)
-            self._database_is_away = True
-        except Exception:
-            # The thread must outlive whatever happens: without it, no change would arrive any more.
-            logger.exception("revision-check-failed")
 
-    @staticmethod
-    def _beat() -> None:
-        for beat in beats:
-            try:
-                beat(datetime.now(UTC))
-            except Exception:
-                # What the rooms above want of this thread must not cost terminals their answers.
-                logger.exception("beat-failed")
-                connections.close_all()
+def _tag_of(snapshot: Snapshot, topic: Topic) -> str | None:
+    door, organization = topic
+    return snapshot.tag(door, organization) if organization in snapshot.landscape.organizations else None
 
-    def _listen(self) -> None:
-        """Wake the watcher at once when any process announces a change over Redis."""
-        while not self._stopping.is_set():
-            try:
-                with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2) as client:
-                    subscription = client.pubsub(ignore_subscribe_messages=True)
-                    subscription.subscribe(revision.CHANNEL)
-                    while not self._stopping.is_set():
-                        if subscription.get_message(timeout=CHECK_INTERVAL_S):
-                            revision.moved.set()
-            except redis.RedisError:
-                # The watcher's own check every second stays in force meanwhile.
-                self._stopping.wait(REDIS_RETRY_S)
+
+def _address(scope: Scope) -> str:
+    """Return what limits count a call for, behind trusted proxies or not."""
+    client = scope.get("client")
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    peer = client[0] if client else ""
+    return counted_as(origin_address(peer, forwarded.decode("latin-1"), settings.BOOSTER_TRUSTED_PROXIES))
+
+
+def _rate(per_minute: int) -> Rate:
+    """Let half a minute's worth through at once: terminals call again as soon as they have been woken."""
+    return Rate(per_minute, max(1, per_minute // 2), MOST_CALLERS)

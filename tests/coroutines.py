@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -13,5 +13,15 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     asyncio._set_running_loop(None)
     try:
         return asyncio.run(coroutine)
+    finally:
+        asyncio._set_running_loop(running)
+
+
+def outside_the_loop(action: Callable[[], Any]) -> Any:
+    """Call `action` as if no loop were running: with the test's own connection to the database."""
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        return action()
     finally:
         asyncio._set_running_loop(running)

@@ -7,9 +7,9 @@ import pytest
 from fleet import pulse
 from fleet.models import Pulse
 from fleet.pulse import Watching, beat, watching
-from routing import edge
-from routing.edge import Watcher
+from routing import watcher as web_watcher
 from routing.store import store
+from routing.watcher import Watcher
 from tests.fleet.makers import START, seconds
 
 pytestmark = pytest.mark.django_db
@@ -89,7 +89,7 @@ def test_a_beat_that_fails_neither_stops_the_edge_nor_the_next(monkeypatch):
     def fail(moment):
         raise RuntimeError("no")
 
-    monkeypatch.setattr(edge, "beats", [fail, beaten.append])
+    monkeypatch.setattr(web_watcher, "beats", [fail, beaten.append])
     watcher = Watcher(store)
 
     watcher.check(write_reports=True)

@@ -168,7 +168,7 @@ def test_pages_of_active_servers_may_call_and_others_may_not(api_client, termina
     }
     preflight = allowed["https://central.example"]
     assert (preflight.status_code, preflight["Access-Control-Allow-Methods"]) == (204, "GET, HEAD, POST")
-    assert preflight["Access-Control-Allow-Headers"] == "Authorization, Content-Type, If-None-Match"
+    assert preflight["Access-Control-Allow-Headers"] == "Authorization, Content-Type, If-None-Match, Last-Event-ID"
     assert not preflight.has_header("Access-Control-Allow-Credentials")
 
 

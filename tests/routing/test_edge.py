@@ -1,5 +1,7 @@
 """The ASGI layer in front of Django, called as granian calls it."""
 
+import asyncio
+import json
 import threading
 import time
 
@@ -7,12 +9,16 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from preferences.models import PreferenceValue
 from routing import revision
-from routing.edge import Edge, Watcher
+from routing.document import Door
+from routing.edge import Edge
 from routing.store import Store, store
+from routing.watcher import Watcher
+from servers.models import MobileServer, ServerState
 from terminals.models import TerminalReport, TerminalToken
 from terminals.tokens import issue_token, revoke_terminal, roll_token
-from tests.coroutines import run
+from tests.coroutines import outside_the_loop, run
 from tests.factories import make_server, make_terminal, make_tree
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +45,7 @@ async def django_stand_in(scope, receive, send):
     await send({"type": "http.response.body", "body": b"from Django"})
 
 
-def call(path=CONFIGURATION, token="", method="GET", serving=store, **headers):
+def call(path=CONFIGURATION, token="", method="GET", serving=store, query="", **headers):
     """Call an edge and return status, headers and body."""
     sent = []
 
@@ -51,6 +57,8 @@ def call(path=CONFIGURATION, token="", method="GET", serving=store, **headers):
         "type": "http",
         "method": method,
         "path": path,
+        "query_string": query.encode(),
+        "client": ("203.0.113.9", 4711),
         "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
     }
     run(Edge(django_stand_in, serving)(scope, None, send))
@@ -151,7 +159,7 @@ def test_watching_goes_on_while_the_database_is_away_and_keeps_the_reports(termi
         raise OperationalError("the connection was closed")
 
     with monkeypatch.context() as broken:
-        broken.setattr("routing.edge.connections.close_all", lambda: None)  # the test's own connection
+        broken.setattr("routing.watcher.connections.close_all", lambda: None)  # the test's own connection
         broken.setattr("terminals.reports.ReportCollector._write", lambda self, seen: away())
         watcher.check(write_reports=True)
     without = TerminalReport.objects.filter(last_seen_at__isnull=False).count()
@@ -196,3 +204,261 @@ def test_the_lifespan_starts_and_stops_the_watcher():
 
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("revision-")]
+
+
+# --- Waiting, streams, limits ------------------------------------------------------------------------
+
+
+class Serving:
+    """An edge in a running loop, called as a server calls it."""
+
+    def __init__(self):
+        self.edge = Edge(django_stand_in, store)
+        self.is_gone = asyncio.Event()
+
+    def begin(self, token, path=CONFIGURATION, query="", **headers):
+        """Start a call; return its task and the list that what is sent comes to."""
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        async def receive():
+            await self.is_gone.wait()
+            return {"type": "http.disconnect"}
+
+        given = {"authorization": f"Bearer {token}", **headers}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": query.encode(),
+            "client": ("203.0.113.9", 4711),
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
+        }
+        return asyncio.ensure_future(self.edge(scope, receive, send)), sent
+
+    def after(self, change):
+        """Change something in the database and read what moved, as the watcher's thread does."""
+
+        def change_and_read():
+            change()
+            Watcher(store, self.edge._tell_waiting).check(write_reports=False)
+
+        outside_the_loop(change_and_read)
+
+
+async def settle():
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+def rename():
+    MobileServer.objects.update(name="Centre")
+
+
+def observe():
+    ServerState.objects.create(server=MobileServer.objects.get(), status="online", since=timezone.now())
+
+
+def held_tag(token):
+    store.refresh()
+    return call(token=token)[1][b"etag"].decode()
+
+
+@pytest.mark.parametrize("door", ["configuration", "status"])
+def test_a_poll_that_waits_is_answered_when_its_document_changes(terminal, token, door):
+    PreferenceValue.objects.create(key="multi_server_enabled", value="Y")
+    path = f"/api/v1/terminal/{door}"
+    store.refresh()
+    tag = call(path, token)[1][b"etag"].decode()
+
+    async def scene():
+        serving = Serving()
+        waiting, sent = serving.begin(token, path, "wait=60", if_none_match=tag)
+        await settle()
+        before = list(sent)
+        serving.after(rename if door == "configuration" else observe)
+        await asyncio.wait_for(waiting, 5)
+        return before, sent
+
+    before, sent = run(scene())
+
+    assert before == []
+    assert sent[0]["status"] == 200
+    assert dict(sent[0]["headers"])[b"etag"].decode() != tag
+    assert (b"Centre" if door == "configuration" else b'"online"') in sent[1]["body"]
+
+
+def test_a_poll_that_waits_is_answered_304_at_the_end_of_the_process(token):
+    tag = held_tag(token)
+
+    async def scene():
+        serving = Serving()
+        waiting, sent = serving.begin(token, query="wait=60", if_none_match=tag)
+        await settle()
+        serving.edge._waiting.stop()
+        await asyncio.wait_for(waiting, 5)
+        return sent
+
+    sent = run(scene())
+
+    assert [message.get("status", message.get("body")) for message in sent] == [304, b""]
+    assert dict(sent[0]["headers"])[b"etag"].decode() == tag
+
+
+def test_a_poll_that_waits_hears_that_its_terminal_was_revoked(terminal, token):
+    tag = held_tag(token)
+
+    async def scene():
+        serving = Serving()
+        waiting, sent = serving.begin(token, query="wait=60", if_none_match=tag)
+        await settle()
+        serving.after(lambda: revoke_terminal(terminal.pk, timezone.now()))
+        await asyncio.wait_for(waiting, 5)
+        return sent
+
+    assert run(scene())[0]["status"] == 410
+
+
+def test_a_poll_that_waits_hears_that_its_terminal_is_no_more(terminal, token):
+    tag = held_tag(token)
+
+    async def scene():
+        serving = Serving()
+        waiting, sent = serving.begin(token, query="wait=60", if_none_match=tag)
+        await settle()
+        serving.after(terminal.delete)
+        await asyncio.wait_for(waiting, 5)
+        return sent
+
+    assert run(scene())[0]["status"] == 401
+
+
+def test_nobody_waits_who_does_not_hold_the_document(token):
+    tag = held_tag(token)
+
+    assert call(token=token, query="wait=60")[0] == 200
+    assert call(token=token, query="wait=60", if_none_match='"another"')[0] == 200
+    assert call("/api/v1/terminal/webpos", token, query="wait=60", if_none_match=tag)[0] == 200
+
+
+@pytest.mark.parametrize("wait", ["0", "61", "-1", "1.5", "ten", "", "1&wait=2", "0000060", "٣"])
+def test_a_wait_that_is_none_is_refused(token, wait):
+    tag = held_tag(token)
+
+    status, _, body = call(token=token, query=f"wait={wait}", if_none_match=tag)
+
+    problem = json.loads(body)
+    detail = "wait must be a whole number of seconds from 1 to 60."
+    assert (status, problem["type"], problem["errors"]) == (
+        400,
+        "/problems/invalid",
+        [{"pointer": "?wait", "code": "invalid", "detail": detail}],
+    )
+
+
+def test_a_stream_tells_each_document_and_then_each_change(terminal, token):
+    PreferenceValue.objects.create(key="multi_server_enabled", value="Y")
+    store.refresh()
+
+    async def scene():
+        serving = Serving()
+        stream, sent = serving.begin(token, "/api/v1/terminal/events")
+        await settle()
+        serving.after(rename)
+        await settle()
+        serving.is_gone.set()
+        await asyncio.wait_for(stream, 5)
+        return sent, len(serving.edge._waiting)
+
+    sent, left = run(scene())
+
+    tags = [store.snapshot.tag(door, "LYON") for door in (Door.CONFIGURATION, Door.STATUS)]
+    assert (sent[0]["status"], dict(sent[0]["headers"])[b"content-type"]) == (200, b"text/event-stream")
+    first, second, last = (message["body"].decode() for message in sent[1:])
+    assert [line.partition(": ")[2] for line in first.splitlines() if line.startswith("event")] == [
+        "configuration",
+        "status",
+    ]
+    assert second.startswith(f"id: {tags[0]}.{tags[1]}\nevent: configuration\ndata: ")
+    assert json.loads(second.splitlines()[2].removeprefix("data: "))["servers"][0]["name"] == "Centre"
+    assert (last, left) == ("", 0)
+
+
+def test_a_stream_that_is_taken_up_again_begins_with_what_is_new(token):
+    store.refresh()
+    tags = [store.snapshot.tag(door, "LYON") for door in (Door.CONFIGURATION, Door.STATUS)]
+
+    async def scene(last_event_id):
+        serving = Serving()
+        stream, sent = serving.begin(token, "/api/v1/terminal/events", last_event_id=last_event_id)
+        await settle()
+        serving.edge._waiting.stop()
+        await asyncio.wait_for(stream, 5)
+        return sent[1]["body"].decode()
+
+    assert run(scene(f"{tags[0]}.{tags[1]}")) == "retry: 1000\n\n"
+    assert "event: configuration" not in run(scene(f"{tags[0]}.other"))
+    assert run(scene("nonsense")).count("event: ") == 2
+
+
+def test_a_stream_of_a_revoked_terminal_ends(terminal, token):
+    store.refresh()
+
+    async def scene():
+        serving = Serving()
+        stream, sent = serving.begin(token, "/api/v1/terminal/events")
+        await settle()
+        serving.after(lambda: revoke_terminal(terminal.pk, timezone.now()))
+        await asyncio.wait_for(stream, 5)
+        return sent[-1], serving.begin(token, "/api/v1/terminal/events")
+
+    async def whole():
+        last, (again, sent) = await scene()
+        await again
+        return last, sent
+
+    last, sent = run(whole())
+    assert last == {"type": "http.response.body", "body": b""}
+    assert sent[0]["status"] == 410
+
+
+def test_a_terminal_that_calls_too_often_is_told_when_to_come_again(token, settings):
+    settings.BOOSTER_POLLS_PER_MINUTE = 6
+    store.refresh()
+
+    async def scene():
+        serving = Serving()
+        answers = []
+        for _ in range(5):
+            task, sent = serving.begin(token)
+            await task
+            answers.append(sent)
+        return answers
+
+    answers = run(scene())
+
+    assert [sent[0]["status"] for sent in answers] == [200, 200, 200, 429, 429]
+    assert dict(answers[-1][0]["headers"])[b"retry-after"] == b"10"
+    assert json.loads(answers[-1][1]["body"])["type"] == "/problems/too-many-attempts"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "expected"), [([], [299, 299, 429, 429]), (["203.0.113.0/24"], [299, 299, 299, 299])]
+)
+def test_strangers_are_counted_by_the_address_that_trusted_proxies_tell(token, settings, proxies, expected):
+    settings.BOOSTER_STRANGERS_PER_MINUTE = 4
+    settings.BOOSTER_TRUSTED_PROXIES = proxies
+    store.refresh()
+
+    async def scene():
+        serving = Serving()
+        statuses = []
+        for number in range(4):
+            task, sent = serving.begin("nonsense", x_forwarded_for=f"198.51.100.{number}")
+            await task
+            statuses.append(sent[0]["status"])
+        return statuses
+
+    assert run(scene()) == expected

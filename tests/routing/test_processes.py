@@ -81,8 +81,8 @@ def test_two_databases_with_the_same_configuration_give_the_same_bytes(tmp_path,
         "from django.core.management import call_command; call_command('migrate', verbosity=0)\n"
         "from tests.routing.test_processes import configure; configure(reverse=True)\n"
         "from routing.store import store; s = store.current()\n"
-        "from routing.document import Door; given = [s.document(Door(door), 'LYON').identity for door in ('configuration', 'webpos')]\n"
-        "import sys; sys.stdout.buffer.write(b'|'.join(given))\n"
+        "from routing.document import Door; doors = Door.CONFIGURATION, Door.WEBPOS\n"
+        "import sys; sys.stdout.buffer.write(b'|'.join(s.document(door, 'LYON').identity for door in doors))\n"
     )
     configured_elsewhere = subprocess.run(
         [sys.executable, "-c", script],
