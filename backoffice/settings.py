@@ -179,6 +179,10 @@ if BOOSTER_REQUEST_THREADS < 1:
 BOOSTER_DOCUMENTS_MB = whole_number("BOOSTER_DOCUMENTS_MB", default=64)
 if BOOSTER_DOCUMENTS_MB < 1:
     raise ImproperlyConfigured("BOOSTER_DOCUMENTS_MB must be at least 1.")
+# How many polls and streams may wait in a web process at once; above that, they are answered without waiting.
+BOOSTER_WAITING_POLLS = whole_number("BOOSTER_WAITING_POLLS", default=10_000)
+if BOOSTER_WAITING_POLLS < 1:
+    raise ImproperlyConfigured("BOOSTER_WAITING_POLLS must be at least 1.")
 # How often a terminal, and an address that has no known token, may call the polled doors of a web process.
 BOOSTER_POLLS_PER_MINUTE = whole_number("BOOSTER_POLLS_PER_MINUTE", default=240)
 BOOSTER_STRANGERS_PER_MINUTE = whole_number("BOOSTER_STRANGERS_PER_MINUTE", default=240)

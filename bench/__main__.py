@@ -91,6 +91,7 @@ def served(application: str, environment: dict[str, str], prefix: tuple[str, ...
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [*prefix, sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "--no-ws"]
+    command += ["--http", "1", "--backlog", "4096", "--backpressure", "20000"]
     process = subprocess.Popen([*command, "--log-level", "error", application], env={**os.environ, **environment})
     try:
         deadline = time.monotonic() + 30
@@ -103,7 +104,7 @@ def served(application: str, environment: dict[str, str], prefix: tuple[str, ...
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(20)
 
 
 def requests_per_s(url: str, headers: dict[str, str], script: str = "", seconds: int = SECONDS_OF_LOAD) -> float:

@@ -64,7 +64,7 @@ class Edge:
     def __init__(self, django: Application, store: Store) -> None:
         self._django = django
         self._store = store
-        self._waiting = Waiting()
+        self._waiting = Waiting(settings.BOOSTER_WAITING_POLLS)
         self._watcher = Watcher(store, self._tell_waiting)
         self._known = _rate(settings.BOOSTER_POLLS_PER_MINUTE)
         self._strangers = _rate(settings.BOOSTER_STRANGERS_PER_MINUTE)
@@ -203,7 +203,7 @@ class Edge:
         gone = asyncio.ensure_future(_gone(receive))
         gone.add_done_callback(lambda _: self._waiting.leave(call.token_id, events_stream.DOORS))
         held = Held.of(call.last_event_id)
-        body = b"retry: 1000\n\n"
+        body = events_stream.RETRY
         try:
             while not gone.done():
                 topics = tuple(topic for door in events_stream.DOORS if (topic := self._topic(call, door)) is not None)
@@ -212,7 +212,7 @@ class Edge:
                 news, held = events_stream.events(self._snapshot, topics[0][1], held)
                 await send({"type": "http.response.body", "body": body + news, "more_body": True})
                 woken = await self._waiting.wait(call.token_id, topics, held, events_stream.STILL_HERE_S, self._tag)
-                if woken in (Woken.STOPPED, Woken.DISPLACED):
+                if woken in (Woken.STOPPED, Woken.DISPLACED, Woken.FULL):
                     break
                 body = events_stream.STILL_HERE if woken is Woken.TIME else b""
         finally:

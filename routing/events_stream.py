@@ -15,6 +15,8 @@ from routing.store import Snapshot
 
 PATHS = frozenset(("/api/v1/terminal/events", "/api/v1/terminal/events/"))
 DOORS = (Door.CONFIGURATION, Door.STATUS)
+RETRY = b"retry: 1000\n\n"
+"""After how many milliseconds to come again when the stream ends."""
 STILL_HERE_S = 15
 STILL_HERE = b": still here\n\n"
 NOTHING = "-"

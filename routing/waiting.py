@@ -40,6 +40,7 @@ class Woken(Enum):
     TIME = "time"
     DISPLACED = "displaced"
     STOPPED = "stopped"
+    FULL = "full"
 
 
 class _Waiter:
@@ -58,7 +59,9 @@ class _Waiter:
 class Waiting:
     """Everyone who waits in this process. Its methods are called in the event loop, `moved` in any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._number = 0
         self._by_topic: dict[Topic, set[_Waiter]] = {}
         self._by_token: dict[tuple[str, tuple[Door, ...]], list[_Waiter]] = {}
         self._wheel: dict[int, set[_Waiter]] = {}
@@ -69,7 +72,7 @@ class Waiting:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
-        return sum(len(waiters) for waiters in self._wheel.values())
+        return self._number
 
     async def wait(
         self, token_id: str, topics: tuple[Topic, ...], tags: tuple[str, ...], seconds: float, tag_of: TagOf
@@ -80,6 +83,8 @@ class Waiting:
         """
         if self._is_stopping:
             return Woken.STOPPED
+        if self._number >= self._most:
+            return Woken.FULL
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop = loop
@@ -94,6 +99,7 @@ class Waiting:
             self._remove(waiter)
 
     def _add(self, waiter: _Waiter, deadline: float) -> None:
+        self._number += 1
         for topic in waiter.topics:
             self._by_topic.setdefault(topic, set()).add(waiter)
         waiter.slot = ceil(deadline / SLOT_S)
@@ -106,6 +112,7 @@ class Waiting:
             self._tick = self._running_loop.call_later(SLOT_S, self._end_waits)
 
     def _remove(self, waiter: _Waiter) -> None:
+        self._number -= 1
         for topic in waiter.topics:
             _discard(self._by_topic, topic, waiter)
         _discard(self._wheel, waiter.slot, waiter)

@@ -22,8 +22,10 @@ from backoffice.api.parsing import ReportParser
 from backoffice.api.serializers import StrictSerializer
 from backoffice.rate_limits import DEVICE_REPORTS_PER_MINUTE, Limit
 from backoffice.refusals import Unavailable
-from routing.answers import Asked, answer
+from routing import events_stream
+from routing.answers import LONGEST_WAIT_S, WAITING_DOORS, Asked, answer, wait_asked
 from routing.document import Door
+from routing.events_stream import Held
 from routing.store import store
 from servers.models import KEY_LENGTH, ServerStatus, ServerType
 from services.models import RoutingType
@@ -129,11 +131,13 @@ class DocumentView(APIView):
 
     authentication_classes = (TerminalAuthentication,)
     permission_classes = (IsTerminal,)
-    problems: ClassVar[dict[str, tuple[int, ...]]] = {"get": (410,)}
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"get": (410, 429)}
     door: ClassVar[Door]
 
     def _answer(self, request: Request) -> HttpResponse:
         token: TokenState = request.auth  # type: ignore[assignment]  # what TerminalAuthentication leaves there
+        if self.door in WAITING_DOORS:
+            wait_asked(request.META.get("QUERY_STRING", ""))  # refused alike; who is not in memory yet does not wait
         snapshot = store.current()
         moment = timezone.now()
         asked = Asked(
@@ -154,6 +158,14 @@ class DocumentView(APIView):
         return response
 
 
+WAIT = OpenApiParameter(
+    "wait",
+    int,
+    OpenApiParameter.QUERY,
+    description=f"Hold a 304 for so many seconds, 1 to {LONGEST_WAIT_S}, or until the document changes.",
+)
+
+
 class ConfigurationView(DocumentView):
     """Which servers to call for which service.
 
@@ -163,7 +175,7 @@ class ConfigurationView(DocumentView):
 
     door = Door.CONFIGURATION
 
-    @extend_schema(parameters=CONDITIONAL, responses={200: ConfigurationShape, 304: OpenApiTypes.NONE})
+    @extend_schema(parameters=[*CONDITIONAL, WAIT], responses={200: ConfigurationShape, 304: OpenApiTypes.NONE})
     def get(self, request: Request) -> HttpResponse:
         return self._answer(request)
 
@@ -173,7 +185,7 @@ class StatusView(DocumentView):
 
     door = Door.STATUS
 
-    @extend_schema(parameters=CONDITIONAL, responses={200: StatusShape, 304: OpenApiTypes.NONE})
+    @extend_schema(parameters=[*CONDITIONAL, WAIT], responses={200: StatusShape, 304: OpenApiTypes.NONE})
     def get(self, request: Request) -> HttpResponse:
         return self._answer(request)
 
@@ -186,6 +198,31 @@ class WebposView(DocumentView):
     @extend_schema(parameters=CONDITIONAL, responses={200: WebposShape, 304: OpenApiTypes.NONE})
     def get(self, request: Request) -> HttpResponse:
         return self._answer(request)
+
+
+class EventsView(TerminalDoor):
+    """Stream the configuration and the status as server-sent events, first as they are, then with each change.
+
+    Events `configuration` and `status` carry the document; `Last-Event-ID` begins with what is new.
+    """
+
+    problems: ClassVar[dict[str, tuple[int, ...]]] = {"get": (410, 429)}
+
+    @extend_schema(
+        parameters=[OpenApiParameter("Last-Event-ID", str, OpenApiParameter.HEADER)],
+        responses={(200, "text/event-stream"): OpenApiTypes.STR},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Answer what the edge does not know yet with the present documents alone: the caller comes again."""
+        snapshot = store.current()
+        organization = snapshot.organization_of(self.token)
+        if organization is None:
+            raise Unavailable("The terminal's store is not known here yet.", retry_after_s=1)
+        news, _ = events_stream.events(snapshot, organization, Held.of(request.headers.get("Last-Event-ID", "")))
+        response = HttpResponse(events_stream.RETRY + news)
+        for name, value in events_stream.headers("", frozenset()):
+            response[name.decode()] = value.decode()
+        return response
 
 
 class ReachShape(StrictSerializer):
@@ -254,6 +291,8 @@ urlpatterns = [
         for view in (ConfigurationView, StatusView, WebposView)
         for slash in ("", "/")
     ),
+    path("events", EventsView.as_view(), name="terminal-events"),
+    path("events/", EventsView.as_view()),
     path("heartbeat", TerminalHeartbeatView.as_view(), name="terminal-heartbeat"),
     path("heartbeat/", TerminalHeartbeatView.as_view()),
 ]

@@ -109,6 +109,7 @@ notice_deliveries_retrieve       401  403  403  200  200  403  403  200  403  20
 notice_deliveries_retry_create   401  403  403  403  200  403  403  403  403  403
 terminal_activate_create         201  201  201  201  201  201  201  201  201  201
 terminal_configuration_retrieve  401  200  403  403  403  403  403  403  403  401
+terminal_events_retrieve         401  200  403  403  403  403  403  403  403  401
 terminal_status_retrieve         401  200  403  403  403  403  403  403  403  401
 terminal_webpos_retrieve         401  200  403  403  403  403  403  403  403  401
 terminal_token_create            401  201  403  403  403  403  403  403  403  401

@@ -462,3 +462,11 @@ def test_strangers_are_counted_by_the_address_that_trusted_proxies_tell(token, s
         return statuses
 
     assert run(scene()) == expected
+
+
+def test_a_terminal_that_is_not_in_memory_yet_gets_the_present_documents_as_events(token, api_client):
+    answer = api_client.get("/api/v1/terminal/events", HTTP_AUTHORIZATION=f"Bearer {token}")
+
+    assert (answer.status_code, answer["Content-Type"]) == (200, "text/event-stream")
+    assert answer.content.startswith(b"retry: 1000\n\nid: ")
+    assert answer.content.count(b"\nevent: ") == 2

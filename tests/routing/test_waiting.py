@@ -43,7 +43,7 @@ def begin(held, tags, *topics, token="t", seconds=60.0):
 
 def test_a_change_wakes_only_those_whose_document_changed(tags):
     async def scene():
-        held = Waiting()
+        held = Waiting(1_000)
         lyon, oslo = begin(held, tags, LYON, token="a"), begin(held, tags, OSLO, token="b")
         await settle()
         tags[LYON] = "2"
@@ -59,7 +59,7 @@ def test_a_change_wakes_only_those_whose_document_changed(tags):
 
 def test_a_change_from_another_thread_wakes_waiters_of_any_of_their_documents(tags):
     async def scene():
-        held = Waiting()
+        held = Waiting(1_000)
         both = begin(held, tags, LYON, LYON_STATUS)
         await settle()
         tags[LYON_STATUS] = "2"
@@ -72,7 +72,7 @@ def test_a_change_from_another_thread_wakes_waiters_of_any_of_their_documents(ta
 
 def test_a_change_between_the_answer_and_the_wait_is_not_missed(tags):
     async def scene():
-        held = Waiting()
+        held = Waiting(1_000)
         return await held.wait("t", (LYON,), ("an older one",), 60, tags.of), len(held)
 
     assert run(scene()) == (Woken.CHANGED, 0)
@@ -80,7 +80,7 @@ def test_a_change_between_the_answer_and_the_wait_is_not_missed(tags):
 
 def test_a_document_that_is_no_more_wakes_its_waiters(tags):
     async def scene():
-        held = Waiting()
+        held = Waiting(1_000)
         lyon = begin(held, tags, LYON)
         await settle()
         del tags[LYON]
@@ -92,7 +92,7 @@ def test_a_document_that_is_no_more_wakes_its_waiters(tags):
 
 def test_the_bearer_of_a_token_that_opens_nothing_any_more_is_woken(tags):
     async def scene():
-        held = Waiting()
+        held = Waiting(1_000)
         ended, other = begin(held, tags, LYON, token="ended"), begin(held, tags, LYON, token="other")
         await settle()
         held.moved(tags.of, lambda token_id, topics: (token_id, topics) == ("ended", (LYON,)))
@@ -107,7 +107,7 @@ def test_the_bearer_of_a_token_that_opens_nothing_any_more_is_woken(tags):
 
 def test_the_oldest_of_too_many_waits_of_one_terminal_ends(tags):
     async def scene():
-        held = Waiting()
+        held = Waiting(1_000)
         waits = [begin(held, tags, LYON) for _ in range(WAITS_PER_TOKEN + 1)]
         await settle()
         ended = [wait.result() for wait in waits if wait.done()]
@@ -126,7 +126,7 @@ def test_waits_end_when_their_time_has_come_and_not_all_at_once(tags, monkeypatc
         loop = asyncio.get_running_loop()
         start, turned = loop.time(), 0.0
         monkeypatch.setattr(loop, "time", lambda: start + turned)
-        held = Waiting()
+        held = Waiting(1_000)
         waits = [begin(held, tags, LYON, token=str(number), seconds=40) for number in range(200)]
         await settle()
         ended_at = {}
@@ -148,7 +148,7 @@ def test_waits_end_when_their_time_has_come_and_not_all_at_once(tags, monkeypatc
 
 def test_many_are_woken_in_portions_with_other_work_between(tags):
     async def scene():
-        held = Waiting()
+        held = Waiting(1_000)
         waits = [begin(held, tags, LYON, token=str(number)) for number in range(3 * waiting.WOKEN_AT_ONCE)]
         await settle()
         tags[LYON] = "2"
@@ -168,7 +168,7 @@ def test_many_are_woken_in_portions_with_other_work_between(tags):
 
 def test_nobody_waits_once_the_process_is_told_to_stop(tags):
     async def scene():
-        held = Waiting()
+        held = Waiting(1_000)
         held.stop()
         return await held.wait("t", (LYON,), ("1",), 60, tags.of)
 
@@ -177,7 +177,7 @@ def test_nobody_waits_once_the_process_is_told_to_stop(tags):
 
 def test_a_wait_that_is_cancelled_leaves_nothing_behind(tags):
     async def scene():
-        held = Waiting()
+        held = Waiting(1_000)
         lyon = begin(held, tags, LYON)
         await settle()
         lyon.cancel()
@@ -185,3 +185,15 @@ def test_a_wait_that_is_cancelled_leaves_nothing_behind(tags):
         return len(held), held._by_topic, held._by_token
 
     assert run(scene()) == (0, {}, {})
+
+
+def test_no_more_wait_than_there_is_room_for(tags):
+    async def scene():
+        held = Waiting(1)
+        first = begin(held, tags, LYON, token="a")
+        await settle()
+        second = await begin(held, tags, LYON, token="b")
+        held.stop()
+        return second, await first, len(held)
+
+    assert run(scene()) == (Woken.FULL, Woken.STOPPED, 0)
