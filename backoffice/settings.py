@@ -250,6 +250,18 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # every task is periodic and sa
 # The vendor's public keys, which licences are checked with: part of the product, not of its configuration.
 LICENSE_VENDOR_KEYS = BASE_DIR / "licensing" / "vendor_keys"
 
+# --- Patches -------------------------------------------------------------------------------------
+
+# The public keys of the vendors whose patches are accepted: PEM or JWK files. None is there at first.
+BOOSTER_PATCH_KEYS = env.str("BOOSTER_PATCH_KEYS", default=str(DATA_DIR / "patch_keys"))
+BOOSTER_LARGEST_PATCH_MB = whole_number("BOOSTER_LARGEST_PATCH_MB", default=512)
+if BOOSTER_LARGEST_PATCH_MB < 1:
+    raise ImproperlyConfigured("BOOSTER_LARGEST_PATCH_MB must be at least 1.")
+# How fast one server's agent may fetch a patch, unless its roll-out says otherwise; 0: as fast as it can.
+BOOSTER_PATCH_BYTES_PER_S = whole_number("BOOSTER_PATCH_BYTES_PER_S", default=1_000_000)
+if BOOSTER_PATCH_BYTES_PER_S < 0:
+    raise ImproperlyConfigured("BOOSTER_PATCH_BYTES_PER_S must be 0 or more.")
+
 # How long the event log and the notices are kept.
 BOOSTER_EVENT_DAYS = whole_number("BOOSTER_EVENT_DAYS", default=400)
 # How long the servers' transitions and the closed incidents are kept; the uptime of 90 days is shown.

@@ -6,10 +6,7 @@ introduced while licences signed with the old one are still in use. No private k
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -17,21 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from django.conf import settings
 
+from backoffice import signed_text
 from backoffice.refusals import FieldError, Invalid
 
 LARGEST_FILE = 64 * 1024
 LONGEST_TEXT = 200
 MOST = 1_000_000_000
 FORMAT = 1
-ALGORITHM = "EdDSA"
 UNLIMITED = "unlimited"
 """The type of licence that lifts all counts (type U of the original)."""
-SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\r?\n?", re.ASCII)
 NO_KEYS = "no key of the vendor ships with this build, so it can accept no licence"
 REQUIRED = (
     "format",
@@ -95,21 +89,7 @@ def faulty_vendor_keys() -> tuple[str, ...]:
 
 @cache
 def _shipped() -> tuple[dict[str, Ed25519PublicKey], tuple[str, ...]]:
-    keys, faulty = {}, []
-    for path in sorted(Path(settings.LICENSE_VENDOR_KEYS).glob("*.pem")):
-        try:
-            keys[path.stem] = read_public_key(path)
-        except (OSError, ValueError):
-            faulty.append(path.name)
-    return keys, tuple(faulty)
-
-
-def read_public_key(path: Path) -> Ed25519PublicKey:
-    """Read an Ed25519 public key from a PEM file; raises ValueError for anything else."""
-    key = load_pem_public_key(path.read_bytes())
-    if not isinstance(key, Ed25519PublicKey):
-        raise ValueError(f"{path} holds no Ed25519 public key.")
-    return key
+    return signed_text.keys_in(Path(settings.LICENSE_VENDOR_KEYS))
 
 
 def sign(license_: License, key: Ed25519PrivateKey, key_id: str) -> str:
@@ -117,7 +97,7 @@ def sign(license_: License, key: Ed25519PrivateKey, key_id: str) -> str:
     claims = {name: value for name, value in asdict(license_).items() if name not in ("other", "key_id")}
     claims |= {name: _written(claims[name]) for name in ("issued_at", "not_before", "expires_at")}
     payload = json.dumps({"format": FORMAT, **license_.other, **claims}, ensure_ascii=False)
-    return jwt.PyJWS().encode(payload.encode(), key, ALGORITHM, {"typ": "booster-license", "kid": key_id})
+    return signed_text.sign(payload.encode(), key, key_id, "booster-license")
 
 
 def read(data: bytes, keys: Mapping[str, Ed25519PublicKey]) -> License:
@@ -128,29 +108,17 @@ def read(data: bytes, keys: Mapping[str, Ed25519PublicKey]) -> License:
     """
     if len(data) > LARGEST_FILE:
         raise LicenseRefused("too_large", "The file has more than 64 KiB: it is not a licence.")
-    shaped = SHAPE.fullmatch(data.decode("ascii", errors="replace"))
-    if shaped is None:
-        raise LicenseRefused("not_a_license", "The file is not a licence.")
-    text = ".".join(shaped.groups())
     try:
-        header = json.loads(_decoded(shaped[1]))
-        signature = _decoded(shaped[3])
-    except (ValueError, RecursionError) as error:
+        payload, key_id = signed_text.read(data, keys)
+    except signed_text.NotSigned as error:
         raise LicenseRefused("not_a_license", "The file is not a licence.") from error
-    key_id = header.get("kid") if isinstance(header, dict) else None
-    if not isinstance(key_id, str):
-        raise LicenseRefused("not_a_license", "The file is not a licence.")
-    key = keys.get(key_id)
-    if key is None:
+    except signed_text.UnknownKey as error:
         known = f"known are {', '.join(keys)}" if keys else NO_KEYS
-        raise LicenseRefused("unknown_key", f"The licence is signed with the key {key_id[:40]!r}; {known}.")
-    try:
-        payload = jwt.PyJWS().decode(text, key, algorithms=[ALGORITHM])
-    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise LicenseRefused(
+            "unknown_key", f"The licence is signed with the key {error.args[0][:40]!r}; {known}."
+        ) from error
+    except signed_text.WrongSignature as error:
         raise LicenseRefused("wrong_signature", "The signature does not fit: the file was altered.") from error
-    # The last character of a signature has bits that mean nothing: only one spelling is the vendor's.
-    if _encoded(signature) != shaped[3]:
-        raise LicenseRefused("wrong_signature", "The signature does not fit: the file was altered.")
     try:
         return _license(json.loads(payload), key_id)
     except (ValueError, RecursionError) as error:
@@ -209,14 +177,3 @@ def _moment(value: Any, name: str) -> datetime:
 
 def _written(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _decoded(part: str) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    except binascii.Error as error:
-        raise ValueError("not base64") from error
-
-
-def _encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

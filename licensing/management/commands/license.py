@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
+from backoffice import signed_text
 from backoffice.refusals import Refusal
-from licensing.files import LARGEST_FILE, License, read, read_public_key, sign, vendor_keys
+from backoffice.signed_text import KEY_ID, key_id_of, make_key_pair, read_public_key, write_new
+from licensing.files import LARGEST_FILE, License, read, sign, vendor_keys
 from licensing.installation import standing, upload
 from licensing.rules import headline
 from licensing.usage import present_usage
@@ -71,24 +68,17 @@ class Command(BaseCommand):
             raise CommandError("The database does not answer, or 'manage.py migrate' was not run.") from error
 
     def keygen(self, *, key_id: str, directory: Path, **options: Any) -> None:
-        key = Ed25519PrivateKey.generate()
-        private, public = directory / f"{key_id}.private.pem", directory / f"{key_id}.pem"
-        if public.exists():
-            raise CommandError(f"{public}: File exists.")
-        _write_new(private, key.private_bytes(*PRIVATE), 0o600)
-        _write_new(public, key.public_key().public_bytes(*PUBLIC), 0o644)
+        private, public = make_key_pair(directory, key_id)
         self.stdout.write(f"{private} signs licences: keep it with the vendor alone.")
         self.stdout.write(f"{public} checks them: it ships with the product, in licensing/vendor_keys.")
 
     def issue(self, *, key: Path, key_id: str | None, out: Path | None, **options: Any) -> None:
         try:
-            private = load_pem_private_key(key.read_bytes(), password=None)
-        except (ValueError, TypeError) as error:
-            raise CommandError(f"{key} holds no private key without password.") from error
-        if not isinstance(private, Ed25519PrivateKey):
-            raise CommandError(f"{key} holds no Ed25519 private key.")
+            private = signed_text.read_private_key(key)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
         now = timezone.now().replace(microsecond=0)
-        used = key_id or key.name.removesuffix(".pem").removesuffix(".private")
+        used = key_id or key_id_of(key)
         license_ = License(
             id=str(uuid4()),
             customer=options["customer"],
@@ -109,7 +99,7 @@ class Command(BaseCommand):
         if out is None:
             self.stdout.write(text)
             return
-        _write_new(out, f"{text}\n".encode(), 0o644)
+        write_new(out, f"{text}\n".encode(), 0o644)
         self.stdout.write(f"{out}: for {license_.customer}, number {license_.id}.")
 
     def show(self, *, file: Path | None, public_key: Path | None, **options: Any) -> None:
@@ -139,15 +129,6 @@ class Command(BaseCommand):
         self.stdout.write(f"{headline(standing().status)}.")
 
 
-KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
-PRIVATE = (
-    serialization.Encoding.PEM,
-    serialization.PrivateFormat.PKCS8,
-    serialization.NoEncryption(),
-)
-PUBLIC = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
 def _content(file: Path) -> bytes:
     with file.open("rb") as stream:
         return stream.read(LARGEST_FILE + 1)
@@ -166,13 +147,6 @@ def _read(file: Path, public_key: Path | None) -> License:
 def _printed(license_: License) -> str:
     told = {name: value for name, value in asdict(license_).items() if name != "other"} | dict(license_.other)
     return json.dumps(told, indent=2, ensure_ascii=False, default=lambda moment: moment.isoformat())
-
-
-def _write_new(file: Path, content: bytes, mode: int) -> None:
-    """Write a file that must not exist: keys and licences are never overwritten."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
 
 
 def _key_id(text: str) -> str:
