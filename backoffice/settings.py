@@ -179,6 +179,8 @@ if BOOSTER_REQUEST_THREADS < 1:
 BOOSTER_DOCUMENTS_MB = whole_number("BOOSTER_DOCUMENTS_MB", default=64)
 if BOOSTER_DOCUMENTS_MB < 1:
     raise ImproperlyConfigured("BOOSTER_DOCUMENTS_MB must be at least 1.")
+# What a web process serves terminals from when it starts while the database is away.
+TERMINAL_SNAPSHOT = DATA_DIR / "terminals.snapshot"
 # How many polls and streams may wait in a web process at once; above that, they are answered without waiting.
 BOOSTER_WAITING_POLLS = whole_number("BOOSTER_WAITING_POLLS", default=10_000)
 if BOOSTER_WAITING_POLLS < 1:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import count
 
@@ -16,6 +16,7 @@ from django.db import DatabaseError
 from backoffice.credentials import Credential, is_secret
 from routing import document, revision
 from routing.compiled import CompiledDocuments, Key
+from routing.disk_snapshot import Kept
 from routing.document import UNOBSERVED, Document, Door, ServerState, Writer
 from routing.landscape import Landscape, OrganizationCode, Server
 from routing.load import load
@@ -212,6 +213,32 @@ class Store:
             generation,
             generation,
         )
+
+    def kept(self) -> Kept | None:
+        """Return what is to be kept of the present snapshot for a process that finds no database."""
+        snapshot = self.snapshot
+        if snapshot is None:
+            return None
+        checked_at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - self._checked_at)
+        return Kept(
+            snapshot.numbers,
+            checked_at,
+            snapshot.landscape,
+            snapshot.organization_codes,
+            snapshot.tokens,
+            snapshot.states,
+        )
+
+    def restore(self, kept: Kept, moment: datetime) -> None:
+        """Begin with a snapshot that was kept, as old as it is, unless there is one already."""
+        with self._refreshing:
+            if self.snapshot is not None:
+                return
+            snapshot = self.made_of(kept.numbers, kept.landscape, kept.organization_codes, kept.tokens, kept.states)
+            snapshot.prepare()
+            age_s = max(0.0, (moment - kept.checked_at).total_seconds())
+            self._checked_at = time.monotonic() - max(age_s, STALE_AFTER_S + 1)
+            self.snapshot = snapshot
 
     def note_poll(self, token: TokenState, moment: datetime, revision_held: int | None) -> None:
         """Keep that a terminal called, and end the tokens its own has replaced, here at once."""
