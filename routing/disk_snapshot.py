@@ -44,7 +44,7 @@ class Kept(NamedTuple):
     landscape: Landscape
     organization_codes: Mapping[int, OrganizationCode]
     tokens: dict[str, TokenState]
-    states: dict[str, ServerState]
+    states: Mapping[str, ServerState]
 
 
 class _Sealing:
@@ -74,7 +74,7 @@ def save(path: Path, kept: Kept, key: bytes) -> None:
             sealing = _Sealing(file, key)
             sealing.write(MAGIC)
             sealing.write(_line(dict(kept.numbers)))
-            with gzip.GzipFile(fileobj=sealing, mode="wb", compresslevel=1, mtime=0) as packed:  # type: ignore[call-overload]
+            with gzip.GzipFile(fileobj=sealing, mode="wb", compresslevel=1, mtime=0) as packed:
                 for line in _lines(kept):
                     packed.write(line)
             sealing.seal()
@@ -166,7 +166,7 @@ def _server_row(server: Server) -> list[Any]:
 
 def _server(row: list[Any]) -> Server:
     *plain, organizations, services, is_active = row
-    return Server(*plain, _assignments(organizations), _assignments(services), is_active)
+    return Server(*(*plain, _assignments(organizations), _assignments(services), is_active))
 
 
 def _assignments(rows: list[list[Any]]) -> tuple[Assignment, ...]:
@@ -190,7 +190,7 @@ def _token_row(token: TokenState) -> list[Any]:
 
 def _token(row: list[Any]) -> TokenState:
     *plain, replaced_at, revoked_at = row
-    return TokenState(*plain, _moment(replaced_at), _moment(revoked_at))
+    return TokenState(*(*plain, _moment(replaced_at), _moment(revoked_at)))
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -7,8 +7,10 @@ import sys
 import pytest
 
 from backoffice import supervision
+from backoffice.management.commands import up
 from backoffice.supervision import End
 from tests.backoffice.processes import Product, free_port, manage, wait_for
+from tests.real_services import start_postgresql
 
 pytestmark = pytest.mark.processes
 
@@ -71,6 +73,41 @@ def test_up_starts_a_program_that_dies_again(tmp_path):
         assert "The web server ended by itself, with status -9; it is started again." in product.printed()
         assert product.stop() == 0
         assert product.running() == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_passing"),
+    [
+        ('connection to server at "10.0.0.9", port 5432 failed: Connection refused', True),
+        ('connection to server on socket "/x/.s.PGSQL.5432" failed: No such file or directory', True),
+        ("connection failed: FATAL:  the database system is starting up", True),
+        ("connection failed: FATAL:  the database system is shutting down", True),
+        ("connection failed: FATAL:  the database system is not yet accepting connections", True),
+        ("connection failed: FATAL:  sorry, too many clients already", True),
+        ("connection timeout expired", True),
+        ('connection failed: FATAL:  password authentication failed for user "booster"', False),
+        ('connection failed: FATAL:  database "boster" does not exist', False),
+        ('connection failed: FATAL:  role "boster" does not exist', False),
+    ],
+)
+def test_only_a_database_that_may_come_is_waited_for(failure, is_passing):
+    assert up.is_passing(failure) == is_passing
+
+
+def test_up_waits_for_a_database_that_is_away_and_goes_on_when_it_comes(tmp_path):
+    """A node started before its database answers 503 meanwhile and needs nobody when it comes (OMF-60, OMF-61)."""
+    (tmp_path / "own").mkdir()
+    server = tmp_path / "own" / "postgresql"
+    url = f"postgresql://postgres:@/postgres?host={server}"
+    with Product(tmp_path / "data", DATABASE_URL=url) as product:
+        wait_for(lambda: product.answers("/livez"), "the web server")
+        before = product.answers("/readyz")
+        start_postgresql(tmp_path / "own")
+        product.wait_until_ready()
+
+        assert (before, product.answers("/readyz")) == (False, True)
+        assert "The database does not answer. Waiting for it; terminals get what was kept." in product.printed()
+        assert product.stop() == 0
 
 
 def test_a_program_that_ends_again_and_again_is_given_up(monkeypatch):

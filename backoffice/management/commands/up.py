@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import signal
 import socket
@@ -27,6 +28,11 @@ READY_WITHIN_S = 90.0
 POLL_INTERVAL_S = 0.2
 HIGHEST_PORT = 65_535
 ROOM_FOR_OTHERS = 2_000
+WEB_SERVER = "web server"
+DATABASE_RETRY_S = 1.0
+SAY_AGAIN_S = 60.0
+PASSING = ("starting up", "shutting down", "recovery", "not yet accepting", "connection slots", "too many")
+"""What PostgreSQL says of itself that passes."""
 
 
 class Command(BaseCommand):
@@ -50,14 +56,19 @@ class Command(BaseCommand):
         workers = _workers(options["workers"])
         with only_one():
             check_port(host, port)
-            people = self._prepare(migrate=not options["no_migrate"], demo=options["demo"])
-            connections.close_all()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, note)
             programs = Programs()
+            started = commands(host, port, workers)
             try:
-                for name, command in commands(host, port, workers).items():
-                    programs.start(name, command)
+                if not database_answers():
+                    programs.start(WEB_SERVER, started.pop(WEB_SERVER))
+                    self._wait_for_the_database(programs, signals)
+                people = "" if signals["received"] else self._prepare(options)
+                connections.close_all()
+                for name, command in started.items():
+                    if not signals["received"]:
+                        programs.start(name, command)
                 if self._wait_until_ready(programs, host, port, signals):
                     where = f"{address(host, port)}/admin/"
                     self.stdout.write(f"Booster Back Office {settings.VERSION} runs at {where} (Ctrl-C stops it).")
@@ -71,17 +82,27 @@ class Command(BaseCommand):
                 programs.stop(hurry=lambda: signals["received"] > asked)
         self.stdout.write("Stopped.")
 
-    def _prepare(self, *, migrate: bool, demo: bool) -> str:
+    def _wait_for_the_database(self, programs: Programs, signals: dict[str, int]) -> None:
+        """Go on once the database answers; the web server tells terminals meanwhile what it has kept (OMF-61)."""
+        said_at = -math.inf
+        while not signals["received"] and not database_answers():
+            if time.monotonic() - said_at >= SAY_AGAIN_S:
+                self.stderr.write("The database does not answer. Waiting for it; terminals get what was kept.")
+                said_at = time.monotonic()
+            self._keep_running(programs)
+            time.sleep(DATABASE_RETRY_S)
+
+    def _prepare(self, options: dict[str, Any]) -> str:
         """Bring database and static files up to date; return what to say about who may log in."""
         try:
-            if migrate:
+            if not options["no_migrate"]:
                 call_command("migrate", verbosity=0, interactive=False)
             elif unapplied_migrations():
                 raise CommandError("The database is not migrated: run migrate, or up without --no-migrate.")
             settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
             if settings.IS_PRODUCTION:
                 call_command("collectstatic", verbosity=0, interactive=False)
-            if demo and not User.objects.exists():
+            if options["demo"] and not User.objects.exists():
                 from backoffice.demo import fill
 
                 return fill().people
@@ -117,7 +138,7 @@ def commands(host: str, port: int, workers: int) -> dict[str, list[str]]:
     python = [sys.executable, "-m"]
     celery = [*python, "celery", "--app", "backoffice.celery", "--quiet"]
     programs = {
-        "web server": [
+        WEB_SERVER: [
             *python,
             "granian",
             *("--interface", "asgi", "--host", host, "--port", str(port), "--workers", str(workers)),
@@ -136,6 +157,27 @@ def commands(host: str, port: int, workers: int) -> dict[str, list[str]]:
             *("worker", "--pool", "threads", "--concurrency", "4", "--loglevel", "WARNING", "--without-mingle"),
         ]
     return programs
+
+
+def database_answers() -> bool:
+    """Tell whether the database can be asked; CommandError where it refuses and waiting would not help."""
+    try:
+        connection.ensure_connection()
+    except OperationalError as error:
+        connection.close()
+        if is_passing(str(error)):
+            return False
+        raise CommandError(f"The database cannot be used: {str(error).strip().splitlines()[0]}") from error
+    return True
+
+
+def is_passing(failure: str) -> bool:
+    """Tell whether a connection that failed like this may succeed later, with nothing changed.
+
+    A server that answers with a fatal error knows neither user, password nor database, unless it is on its
+    way up or down or has no connection left.
+    """
+    return "FATAL" not in failure or any(word in failure for word in PASSING)
 
 
 @contextmanager
