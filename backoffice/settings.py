@@ -17,6 +17,7 @@ from django.templatetags.static import static
 
 from backoffice.credentials import without_secrets
 from backoffice.secret_files import read_or_create_secret
+from boosters import parameters
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -171,6 +172,30 @@ else:
     DATABASE["CONN_HEALTH_CHECKS"] = True
     DATABASE["OPTIONS"] = {"connect_timeout": 5, **DATABASE.get("OPTIONS", {})}
 DATABASES = {"default": DATABASE}
+# The two nodes of a Booster pair; without BOOSTER_IP this node is alone.
+try:
+    BOOSTER_PARAMETERS = parameters.read(
+        {
+            "BOOSTER_IP": env.str("BOOSTER_IP", default=""),
+            "BOOSTER_PORT": env.str("BOOSTER_PORT", default=""),
+            "SECOND_BOOSTER_IP": env.str("SECOND_BOOSTER_IP", default=""),
+            "SECOND_BOOSTER_PORT": env.str("SECOND_BOOSTER_PORT", default=""),
+            "LOCAL_IP": env.str("LOCAL_IP", default=""),
+            "LOCAL_PORT": env.str("LOCAL_PORT", default=""),
+        },
+        is_sqlite=DATABASE["ENGINE"] == "django.db.backends.sqlite3",
+    )
+except parameters.ParameterRefused as error:
+    raise ImproperlyConfigured(str(error)) from error
+if BOOSTER_PARAMETERS.is_pair and DATABASE["ENGINE"] != "django.db.backends.sqlite3":
+    # A node that was cut off must notice it soon, whatever the network says.
+    DATABASE["OPTIONS"] = {
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 8000,
+        **DATABASE["OPTIONS"],
+    }
 # Each thread has a connection of its own: what a web process takes of those the database accepts.
 BOOSTER_REQUEST_THREADS = whole_number("BOOSTER_REQUEST_THREADS", default=16)
 if BOOSTER_REQUEST_THREADS < 1:
