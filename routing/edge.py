@@ -34,6 +34,7 @@ from routing.answers import (
 from routing.document import Door
 from routing.events_stream import Held
 from routing.limits import Rate
+from routing.remembered import Key, Memory, Remembered
 from routing.store import Snapshot, Store
 from routing.waiting import Topic, Waiting, Woken
 from routing.watcher import Watcher
@@ -48,6 +49,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 BEARER = "bearer "
 MOST_CALLERS = 100_000
 OK, NOT_MODIFIED = 200, 304
+NOTE_INTERVAL_S = 1.0
 
 
 class Call(NamedTuple):
@@ -65,6 +67,7 @@ class Edge:
         self._django = django
         self._store = store
         self._waiting = Waiting(settings.BOOSTER_WAITING_POLLS)
+        self._memory = Memory()
         self._watcher = Watcher(store, self._tell_waiting)
         self._known = _rate(settings.BOOSTER_POLLS_PER_MINUTE)
         self._strangers = _rate(settings.BOOSTER_STRANGERS_PER_MINUTE)
@@ -73,18 +76,21 @@ class Edge:
         if scope["type"] == "http":
             path = scope["path"]
             door = DOOR_BY_PATH.get(path)
-            if door is not None or path in events_stream.PATHS:
-                call = self._recognize(scope, is_stream=door is None)
-                if isinstance(call, Call):
-                    if door is None:
-                        await self._stream(call, receive, send)
-                        return
-                    query = scope["query_string"]
-                    given = self._answer(call, door)
-                    if query and door in WAITING_DOORS:
-                        scope["headers"] = ()  # who waits keeps nothing that is not needed any more
-                        given = await self._when_changed(call, door, given, query)
+            if door is not None:
+                key = Memory.key_of(scope)
+                remembered = self._memory.find(key, self._store.snapshot) if key is not None else None
+                if remembered is not None and self._is_good(remembered, door):
+                    await send(remembered.start)
+                    await send(remembered.body)
+                    return
+                given = await self._at_door(scope, door, key)
+                if given is not None:
                     await _send(send, given)
+                    return
+            elif path in events_stream.PATHS:
+                call = self._recognize(scope, is_stream=True)
+                if isinstance(call, Call):
+                    await self._stream(call, receive, send)
                     return
                 if call is not None:
                     await _send(send, call)
@@ -93,6 +99,37 @@ class Edge:
             await self._lifespan(receive, send)
             return
         await self._django(scope, receive, send)
+
+    def _is_good(self, remembered: Remembered, door: Door) -> bool:
+        """Tell whether a remembered answer may be given again, and keep now and then that its terminal called."""
+        now = time.monotonic()
+        token = remembered.token
+        if not self._store.is_checked(now) or self._known.refused_for_s(token.token_id, now):
+            return False
+        if now >= remembered.note_again_at:
+            remembered.note_again_at = now + NOTE_INTERVAL_S
+            self._note(token, door, datetime.now(UTC))
+        return True
+
+    async def _at_door(self, scope: Scope, door: Door, key: Key | None) -> Answer | None:
+        """Return the answer, once the document has changed if it shall wait; None when Django has to look closer."""
+        snapshot = self._store.snapshot
+        call = self._recognize(scope, is_stream=False)
+        if not isinstance(call, Call):
+            return call
+        given = self._answer(call, door)
+        if (
+            key is not None
+            and snapshot is self._snapshot
+            and given.status in (OK, NOT_MODIFIED)
+            and self._store.is_checked(time.monotonic())
+        ):
+            self._memory.keep(key, snapshot, given, snapshot.tokens[call.token_id])
+        query = scope["query_string"]
+        if query and door in WAITING_DOORS:
+            scope["headers"] = ()  # who waits keeps nothing that is not needed any more
+            given = await self._when_changed(call, door, given, query)
+        return given
 
     def _recognize(self, scope: Scope, *, is_stream: bool) -> Call | Answer | None:
         """Return who calls, the answer there is already, or None when Django has to look closer."""
@@ -143,8 +180,11 @@ class Edge:
         moment = datetime.now(UTC)
         given = answer(snapshot, token, door, call.asked, moment=moment, stale_s=self._store.stale_s)
         if given.status in (OK, NOT_MODIFIED):
-            self._store.note_poll(token, moment, snapshot.revision if door is Door.CONFIGURATION else None)
+            self._note(token, door, moment)
         return given
+
+    def _note(self, token: TokenState, door: Door, moment: datetime) -> None:
+        self._store.note_poll(token, moment, self._snapshot.revision if door is Door.CONFIGURATION else None)
 
     @property
     def _snapshot(self) -> Snapshot:

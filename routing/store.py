@@ -253,6 +253,10 @@ class Store:
         age = time.monotonic() - self._checked_at
         return int(age) if age > STALE_AFTER_S else None
 
+    def is_checked(self, now: float) -> bool:
+        """Tell whether the revision has been checked lately; `now` is of the monotonic clock."""
+        return now - self._checked_at <= STALE_AFTER_S
+
     def forget(self) -> None:
         """Drop everything kept in memory, as if the process had just started."""
         self.__init__()  # type: ignore[misc]

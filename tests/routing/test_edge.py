@@ -470,3 +470,111 @@ def test_a_terminal_that_is_not_in_memory_yet_gets_the_present_documents_as_even
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/event-stream")
     assert answer.content.startswith(b"retry: 1000\n\nid: ")
     assert answer.content.count(b"\nevent: ") == 2
+
+
+# --- Answers that are remembered ---------------------------------------------------------------------
+
+
+def answers_of(*steps):
+    """Return what one edge answers a caller: each step is a token, or something to happen meanwhile."""
+
+    async def scene():
+        serving = Serving()
+        answers = []
+        for step in steps:
+            if callable(step):
+                serving.after(step)
+                continue
+            task, sent = serving.begin(step)
+            await task
+            answers.append((sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]))
+        return answers
+
+    return run(scene())
+
+
+def test_a_remembered_answer_is_the_same_and_gives_way_to_a_change(token):
+    store.refresh()
+
+    first, again, changed = answers_of(token, token, rename_and_switch_on, token)
+
+    assert again == first
+    assert (first[0], changed[0]) == (200, 200)
+    assert b"Centre" in changed[2]
+
+
+def rename_and_switch_on():
+    PreferenceValue.objects.create(key="multi_server_enabled", value="Y")
+    rename()
+
+
+def test_a_remembered_answer_ends_with_the_token(terminal, token):
+    store.refresh()
+
+    statuses = [
+        status for status, _, _ in answers_of(token, token, lambda: revoke_terminal(terminal.pk, timezone.now()), token)
+    ]
+
+    assert statuses == [200, 200, 410]
+
+
+def test_an_answer_that_is_old_is_not_taken_from_memory(token, monkeypatch):
+    store.refresh()
+
+    def grow_old():
+        monkeypatch.setattr(store, "_checked_at", time.monotonic() - 42)
+
+    async def scene():
+        serving = Serving()
+        answers = []
+        for _ in range(2):
+            task, sent = serving.begin(token)
+            await task
+            answers.append(dict(sent[0]["headers"]).get(b"x-booster-stale"))
+            grow_old()
+        return answers
+
+    assert run(scene()) == [None, b"42"]
+
+
+def test_a_token_that_was_replaced_ends_by_the_clock_though_nothing_moves(terminal, token, time_machine):
+    time_machine.move_to(timezone.now(), tick=False)
+    roll_token(terminal.pk, timezone.now())
+    store.refresh()
+
+    async def scene():
+        serving = Serving()
+        statuses = []
+        for minutes in (0, 9, 2):
+            time_machine.shift(minutes * 60)
+            monotonic_now = time.monotonic()
+            store._checked_at = monotonic_now
+            task, sent = serving.begin(token)
+            await task
+            statuses.append(sent[0]["status"])
+        return statuses
+
+    assert run(scene()) == [200, 200, 410]
+
+
+def test_calls_that_are_answered_from_memory_are_noted(terminal, token):
+    store.refresh()
+
+    answers_of(token, token, token)
+    store.reports.flush()
+
+    assert TerminalReport.objects.get().revision == store.snapshot.revision
+
+
+def test_no_more_answers_are_remembered_than_there_is_room_for(token, monkeypatch):
+    monkeypatch.setattr("routing.remembered.MOST", 2)
+    store.refresh()
+
+    async def scene():
+        serving = Serving()
+        for number in range(5):
+            task, _ = serving.begin(token, accept_encoding=f"x{number}")
+            await task
+        return len(serving.edge._memory._answers)
+
+    assert run(scene()) == 1
