@@ -15,8 +15,9 @@ django = get_asgi_application()
 from django.conf import settings  # noqa: E402 - read only now
 
 from backoffice.body_limit import BodyLimit  # noqa: E402 - rooms can only be imported once Django is set up
+from backoffice.broken_bodies import BrokenBodies  # noqa: E402 - as above
 from backoffice.kept_threads import KeptThreads  # noqa: E402
 from routing.edge import Edge  # noqa: E402 - rooms can only be imported once Django is set up
 from routing.store import store  # noqa: E402
 
-application = Edge(BodyLimit(KeptThreads(django, settings.BOOSTER_REQUEST_THREADS)), store)
+application = Edge(BrokenBodies(BodyLimit(KeptThreads(django, settings.BOOSTER_REQUEST_THREADS))), store)

@@ -473,6 +473,7 @@ LOGGING = {
     "loggers": {
         # The request middleware logs every request with its status already.
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "django.server": {"level": "WARNING"},
         "celery": {"level": "WARNING"},
         "granian": {"level": "WARNING"},

