@@ -11,6 +11,7 @@ from accounts.scope import READ_ONLY, STORE_OPERATOR, SYSTEM_ADMINISTRATOR
 
 ROOMS = (
     "accounts",
+    "boosters",
     "events",
     "fleet",
     "notices",
@@ -32,9 +33,12 @@ RECORDS = (
     "failedactivation",
     "incident",
     "notice",
+    "patchpart",
     "pulse",
     "reachability",
+    "reportedversion",
     "revision",
+    "rollouttarget",
     "serverreport",
     "serverstate",
     "statustransition",

@@ -17,7 +17,9 @@ from django.conf import settings  # noqa: E402 - read only now
 from backoffice.body_limit import BodyLimit  # noqa: E402 - rooms can only be imported once Django is set up
 from backoffice.broken_bodies import BrokenBodies  # noqa: E402 - as above
 from backoffice.kept_threads import KeptThreads  # noqa: E402
+from boosters.larger_bodies import largest_body  # noqa: E402
 from routing.edge import Edge  # noqa: E402 - rooms can only be imported once Django is set up
 from routing.store import store  # noqa: E402
 
-application = Edge(BrokenBodies(BodyLimit(KeptThreads(django, settings.BOOSTER_REQUEST_THREADS))), store)
+answering = KeptThreads(django, settings.BOOSTER_REQUEST_THREADS)
+application = Edge(BrokenBodies(BodyLimit(answering, largest_body)), store)

@@ -266,6 +266,7 @@ for _task, _seconds in {
     "fleet.tasks.probe": 5,
     "fleet.tasks.watch_terminals": 60,
     "notices.tasks.deliver": 5,
+    "boosters.tasks.drive_roll_outs": 5,
 }.items():
     CELERY_BEAT_SCHEDULE[_task] = {
         "task": _task,

@@ -4,3 +4,16 @@ from django.apps import AppConfig
 class BoostersConfig(AppConfig):
     name = "boosters"
     verbose_name = "Boosters"
+
+    def ready(self) -> None:
+        from backoffice.visibility import register
+        from boosters.patch_models import Patch, RollOut
+        from boosters.rolling import KINDS
+        from boosters.scope import visible_patches, visible_roll_outs
+        from notices import kinds
+
+        register(Patch, visible_patches)
+        register(RollOut, visible_roll_outs)
+
+        for kind, label in KINDS.items():
+            kinds.register(kind, label)

@@ -7,6 +7,20 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from boosters.patch_models import Patch, PatchPart, ReportedVersion, RollOut, RollOutTarget
+
+__all__ = [
+    "ActingLease",
+    "BoosterNode",
+    "NodeRole",
+    "Patch",
+    "PatchPart",
+    "ReportedVersion",
+    "RollOut",
+    "RollOutTarget",
+    "ScheduledSlot",
+]
+
 THE_ONE = 1
 
 

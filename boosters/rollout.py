@@ -383,7 +383,7 @@ def skip(roll_out: RollOut, server: str, moment: datetime) -> RollOut:
     """Leave one server out; a roll-out that was paused for it alone goes on (OMF-39)."""
     if roll_out.state.is_over:
         raise NotNow(f"The roll-out is {roll_out.state}: there is nothing left to skip.")
-    found = next((target for target in roll_out.targets if target.server == server), None)
+    found = next((target for target in roll_out.targets if target.server.lower() == server.lower()), None)
     if found is None:
         raise NotNow(f"{server} is not part of this roll-out.")
     if found.state.is_touching:

@@ -32,6 +32,7 @@ class Action(StrEnum):
 
     PREPARE = "prepare"  # get ready: process what is pending
     SET_CLOCK = "set_clock"
+    APPLY_PATCH = "apply_patch"  # fetch the order of a roll-out
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ def receive(server: MobileServer, report: Report, moment: datetime, address: str
     """Take in a report of a server's agent; the server comes with its state and report at hand."""
     snapshot = store.recent()
     timings = states.timings_for(snapshot.landscape, server.key, has_agent=True)
+    if states.has_order(server):
+        timings = states.in_order(timings)
     before = states.standing_of(server)
     heard = observe(before, report.seen(moment), timings)
     after, changes = judge(heard, moment, timings)
@@ -94,7 +97,8 @@ def receive(server: MobileServer, report: Report, moment: datetime, address: str
                 # Somebody else was faster: what he decided holds.
                 after = states.standing_of(MobileServer.objects.select_related("state", "report").get(pk=server.pk))
     _keep_observed(snapshot, server, report.observed, moment)
-    return Answer(after.status, after.since, _next_interval_s(after.status, timings), _todo(after, report, moment))
+    todo = _todo(after, report, moment, has_order=states.has_order(server))
+    return Answer(after.status, after.since, _next_interval_s(after.status, timings), todo)
 
 
 def _keep(
@@ -146,8 +150,9 @@ def _next_interval_s(status: Status, timings: Timings) -> int:
     return timings.heartbeat_interval_s
 
 
-def _todo(standing: Standing, report: Report, moment: datetime) -> tuple[Action, ...]:
+def _todo(standing: Standing, report: Report, moment: datetime, *, has_order: bool) -> tuple[Action, ...]:
     offset_s = report.clock_offset_s(moment)
     is_preparing = standing.status is Status.TRANSITION_TO_ONLINE and not report.is_ready
     is_clock_off = offset_s is not None and abs(offset_s) > LARGEST_CLOCK_OFFSET_S
-    return (*([Action.PREPARE] if is_preparing else []), *([Action.SET_CLOCK] if is_clock_off else []))
+    wanted = {Action.PREPARE: is_preparing, Action.SET_CLOCK: is_clock_off, Action.APPLY_PATCH: has_order}
+    return tuple(action for action, is_wanted in wanted.items() if is_wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -35,8 +35,10 @@ EVIDENCE = (
 
 RETIRED = "It is not active any more."
 """The cause of a deactivated server's last transition."""
-STATE = ("status", "since", "cause", "proved_at", "is_flapping")
+STATE = ("status", "since", "cause", "proved_at", "is_flapping", "has_order")
 """The fields of a state that are read along with every watched server."""
+LONGEST_ORDER_S = 6 * 3_600
+"""How long a server may be in transition while its software is changed: the roll-out says sooner that it failed."""
 
 
 def watched_servers() -> models.QuerySet[MobileServer]:
@@ -56,6 +58,17 @@ def watched_servers() -> models.QuerySet[MobileServer]:
 def is_reporting(server: MobileServer) -> bool:
     """Tell whether an agent reports for a server that comes from `watched_servers`."""
     return bool(vars(server)["has_agent"])
+
+
+def has_order(server: MobileServer) -> bool:
+    """Tell whether a roll-out's order is out for a server, whose state is at hand."""
+    state: ServerState | None = getattr(server, "state", None)
+    return state is not None and state.has_order
+
+
+def in_order(timings: Timings) -> Timings:
+    """Return the timings of a server whose software is changed: it stays in transition until that ends (OMF-38)."""
+    return replace(timings, transition_to_offline_wait_s=max(timings.transition_to_offline_wait_s, LONGEST_ORDER_S))
 
 
 def standing_of(server: MobileServer) -> Standing:

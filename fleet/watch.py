@@ -11,7 +11,17 @@ from fleet.flapping import settle_flapping
 from fleet.incidents import settle, settle_booster
 from fleet.models import Pulse
 from fleet.probing import look_soon
-from fleet.states import Patience, Verdict, is_reporting, retire, standing_of, watched_servers, write
+from fleet.states import (
+    Patience,
+    Verdict,
+    has_order,
+    in_order,
+    is_reporting,
+    retire,
+    standing_of,
+    watched_servers,
+    write,
+)
 from fleet.telling import tell_flapping, tell_outages
 from routing.store import store
 from servers.status import judge
@@ -33,6 +43,8 @@ def watch(moment: datetime) -> int:
         before = standing_of(server)
         has_agent = is_reporting(server)
         timings = patience.of(server.key, has_agent=has_agent)
+        if has_order(server):
+            timings = in_order(timings)
         after, changes = judge(before, moment, timings, watching.since(has_agent=has_agent))
         verdicts.append(Verdict(server, before, after, changes, "watcher"))
     with transaction.atomic():

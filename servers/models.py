@@ -243,6 +243,9 @@ class ServerState(models.Model):
     cause = models.CharField(max_length=255, blank=True, help_text="Why it is in this state.")
     proved_at = models.DateTimeField(null=True, blank=True, help_text="When it was first online.")
     is_flapping = models.BooleanField("flapping", default=False)
+    has_order = models.BooleanField(
+        default=False, help_text="A roll-out's order is out for it: its agent is changing its software, or about to."
+    )
 
     def __str__(self) -> str:
         return f"{self.server}: {self.get_status_display()}"

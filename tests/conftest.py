@@ -81,3 +81,13 @@ def vendor_keys(settings, tmp_path):
     forget()
     yield tmp_path
     forget()
+
+
+@pytest.fixture
+def patch_home(settings, tmp_path):
+    """Keep patches' files in a folder of the test, and trust its vendor of patches."""
+    from tests.boosters.makers import write_keys
+
+    settings.DATA_DIR = tmp_path / "data"
+    settings.DATA_DIR.mkdir()
+    settings.BOOSTER_PATCH_KEYS = str(write_keys(tmp_path / "patch_keys"))

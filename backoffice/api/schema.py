@@ -23,10 +23,12 @@ MEANINGS = {
     409: "The present state does not allow this; `detail` names what blocks",
     410: "No longer valid; trying again is pointless",
     412: "`If-Match` names another version of the object",
-    413: "The body is larger than this door accepts, at most 1 MiB",
-    415: "The body is not JSON",
+    413: "The body is larger than this door accepts, at most 1 MiB; a patch as large as configured",
+    415: "The body is not of the kind this door reads, JSON in most cases",
+    416: "The file has no such part",
     429: "Too many failed attempts, or calls; see `Retry-After`",
     503: "Temporarily unavailable; see `Retry-After`",
+    507: "There is no room left on the disk; nothing was kept",
 }
 HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 PROBLEM: dict[str, Any] = {

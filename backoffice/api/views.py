@@ -36,7 +36,8 @@ class ApiView(APIView):
     """A door: knows its query parameters, its rights, and which problems it can answer.
 
     `query` names the query parameters a method reads. `rights` are needed for every method (none:
-    any user). `problems` adds, by method name, statuses to those `ProblemSchema` declares by itself.
+    any user). `problems` adds, by method name, statuses to those `ProblemSchema` declares by itself. The
+    body of a view that `is_streamed` is left to it.
     """
 
     metadata_class = None
@@ -44,6 +45,7 @@ class ApiView(APIView):
     query: ClassVar[Mapping[str, Iterable[str]]] = {}
     rights: ClassVar[tuple[str, ...]] = ()
     problems: ClassVar[Mapping[str, Iterable[int]]] = {}
+    is_streamed: ClassVar[bool] = False
 
     def needed_rights(self, method: str) -> Iterable[str]:
         return self.rights
@@ -61,7 +63,7 @@ class ApiView(APIView):
         method = request.method or "GET"
         if method.lower() in self.http_method_names and hasattr(self, method.lower()):
             check_query(request, self.known_query(method))
-        if method in WRITES:
+        if method in WRITES and not self.is_streamed:
             take_body_of_unknown_length(request._request)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.urls import path
 from django.utils import timezone
@@ -15,13 +15,14 @@ from rest_framework.status import HTTP_201_CREATED
 from backoffice.addresses import client_address
 from backoffice.api.parsing import ReportParser
 from backoffice.api.serializers import StrictSerializer
-from backoffice.api.views import ApiView
 from backoffice.rate_limits import DEVICE_REPORTS_PER_MINUTE, TOKEN_ROLLS, Limit
 from backoffice.refusals import Unauthenticated
-from boosters.authentication import AgentAuthentication, IsAgent
+from boosters import orders
+from boosters.api.agent_door import AgentDoor
 from fleet.heartbeat import Action, Report, receive
+from fleet.states import has_order
 from servers.agent_tokens import issue_agent_token, note_first_use
-from servers.models import KEY_LENGTH, AgentToken, ServerStatus
+from servers.models import KEY_LENGTH, ServerStatus
 
 MOST_MODULES = 500
 MOST_OBSERVED = 1_000
@@ -32,18 +33,6 @@ HEARTBEATS = Limit("heartbeats", DEVICE_REPORTS_PER_MINUTE, 60, "This agent repo
 
 class RolledAgentToken(serializers.Serializer[Any]):
     token = serializers.CharField(help_text="Shown this once; the old one ends when this one is first used.")
-
-
-class AgentDoor(ApiView):
-    """A door that only an agent's token opens."""
-
-    authentication_classes = (AgentAuthentication,)
-    permission_classes = (IsAgent,)
-
-    @property
-    def token(self) -> AgentToken:
-        """The token of the caller, whom the permission has established, with its server."""
-        return cast(AgentToken, self.request.auth)
 
 
 class ModuleReport(StrictSerializer):
@@ -113,10 +102,12 @@ class HeartbeatView(AgentDoor):
         server, moment = self.token.server, timezone.now()
         if told.get("key", server.key).lower() != server.key.lower():
             raise Unauthenticated("The token belongs to a server with another key.")
+        # A server whose software is being changed is not ready, whatever it says of itself (OMF-38).
+        away = orders.note_report(server, told["software_version"], moment) if has_order(server) else ""
         report = Report(
-            is_ready=told["ready"],
+            is_ready=told["ready"] and not away,
             pending=told["pending"],
-            cause=told["cause"],
+            cause=away or told["cause"],
             software_version=told["software_version"],
             modules=[dict(module) for module in told["modules"]],
             host_name=told["host_name"],

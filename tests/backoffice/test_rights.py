@@ -1,6 +1,7 @@
 """Who may call what: one table of callers and operations, tested whole."""
 
 import json
+import re
 from datetime import timedelta
 from functools import cache
 
@@ -107,6 +108,19 @@ notices_retrieve                 401  403  403  200  200  403  403  200  403  20
 notice_deliveries_list           401  403  403  200  200  403  403  200  403  200
 notice_deliveries_retrieve       401  403  403  200  200  403  403  200  403  200
 notice_deliveries_retry_create   401  403  403  403  200  403  403  403  403  403
+patches_list                     401  403  403  200  200  403  403  200  403  200
+patches_create                   401  403  403  403  415  403  403  403  403  403
+patches_retrieve                 401  403  403  200  200  403  403  200  403  200
+patches_destroy                  401  403  403  403  409  403  403  403  403  403
+roll_outs_list                   401  403  403  200  200  403  403  200  403  200
+roll_outs_create                 401  403  403  403  409  403  403  403  403  403
+roll_outs_retrieve               401  403  403  200  200  403  403  200  403  200
+roll_outs_pause_create           401  403  403  403  200  403  403  403  403  403
+roll_outs_resume_create          401  403  403  403  409  403  403  403  403  403
+roll_outs_cancel_create          401  403  403  403  200  403  403  403  403  403
+roll_outs_skip_create            401  403  403  403  200  403  403  403  403  403
+roll_outs_roll_back_create       401  403  403  403  409  403  403  403  403  403
+version_overview_list            401  403  403  200  200  200  200  200  403  200
 terminal_activate_create         201  201  201  201  201  201  201  201  201  201
 terminal_configuration_retrieve  401  200  403  403  403  403  403  403  403  401
 terminal_events_retrieve         401  200  403  403  403  403  403  403  403  401
@@ -118,6 +132,10 @@ terminal_heartbeat_create        401  200  403  403  403  403  403  403  403  40
 servers_status_create            200  200  200  200  200  200  200  200  200  200
 agent_heartbeat_create           401  403  200  403  403  403  403  403  403  401
 agent_token_create               401  403  201  403  403  403  403  403  403  401
+agent_order_retrieve             401  403  204  403  403  403  403  403  403  401
+agent_order_create               401  403  404  403  403  403  403  403  403  401
+agent_patches_create             401  403  415  403  403  403  403  403  403  401
+agent_patches_file_retrieve      401  403  404  403  403  403  403  403  403  401
 """
 EXPECTED = {
     name: dict(zip(CALLERS, map(int, statuses), strict=True))
@@ -145,6 +163,7 @@ BODIES = {
         "reason": "New disks",
     },
     "notice-channels": {"name": "office", "kind": "email", "recipients": ["ops@acme.example"]},
+    "roll-outs": {"patch": "0" * 64},
 }
 NEW = {
     "organizations": {"code": "NEW", "kind": "store"},
@@ -155,6 +174,7 @@ NEW = {
     "terminals": {"search_key": "NEW"},
     "maintenance": {},
     "notice-channels": {"name": "new"},
+    "roll-outs": {},
 }
 DEVICE_BODIES = {
     "agent_heartbeat_create": {
@@ -168,6 +188,9 @@ DEVICE_BODIES = {
     },
     "terminal_heartbeat_create": {"queue_length": 0, "software": "1", "observed": []},
     "servers_status_create": {"serverKey": "lyonbox"},
+    "agent_order_create": {"state": "downloading"},
+    "agent_patches_file_retrieve": {},
+    "roll_outs_skip_create": {"server": "LyonBox"},
 }
 MANIFEST = {
     "format": 1,
@@ -185,7 +208,8 @@ def request_for(operation, method, path, objects, code):
     if operation == "modules_install_create":
         return path, MANIFEST
     if operation in DEVICE_BODIES:
-        return path, DEVICE_BODIES[operation]
+        number = objects["roll-outs"].pk if collection == "roll-outs" else 1
+        return re.sub(r"\{\w+\}", str(number), path), DEVICE_BODIES[operation]
     if "{" in path:
         path = path.replace("{id}", str(objects[collection].pk))
     if collection in BODIES and method in ("post", "put", "patch") and path.count("/") in (4, 5):

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from boosters.patch_models import Patch
+from boosters.rolling import create
 from fleet.models import Incident, Maintenance
 from notices.models import Delivery, Notice
 from notices.outbox import tell
@@ -22,6 +24,18 @@ def make_world():
     channel = make_channel("office", organization=tree["OSLO"])
     tell("test", key="notice", subject="Oh", text="", moment=NOW, organization=tree["OSLO"])
     Delivery.objects.update(state="given_up", next_attempt_at=None)
+    patch = Patch.objects.create(
+        product="POS",
+        name="Summer",
+        version="1.2.0.0",
+        fits_from="1.1.0.0",
+        fits_to="1.2.0.0",
+        size_bytes=1,
+        sha256="0" * 64,
+        apply="apply.sh",
+        key_id="vendor",
+        uploaded_at=NOW,
+    )
     objects = {
         "organizations": tree["EMPTY"],
         "modules": make_module("org.example.empty"),
@@ -43,6 +57,8 @@ def make_world():
             organization=tree["OSLO"], starts_at=NOW, ends_at=NOW + timedelta(hours=1), reason="New disks"
         ),
         "notice-channels": channel,
+        "patches": patch,
+        "roll-outs": create(patch, NOW),
         "notices": Notice.objects.get(),
         "notice-deliveries": Delivery.objects.get(),
     }

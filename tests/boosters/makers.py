@@ -59,3 +59,12 @@ def write_keys(directory: Path) -> Path:
     directory.mkdir(exist_ok=True)
     (directory / f"{KEY_ID}.pem").write_bytes(KEY.public_key().public_bytes(*signed_text.PUBLIC))
     return directory
+
+
+def make_patch(**claims: Any) -> Any:
+    """Upload a patch; needs the fixture `patch_home`."""
+    from django.utils import timezone
+
+    from boosters.patches import upload
+
+    return upload([make_container(**claims)], timezone.now())[0]
