@@ -254,6 +254,7 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
     for task in (
         "accounts.tasks.prune_failed_logins",
         "accounts.tasks.prune_sessions",
+        "boosters.tasks.prune_slots",
         "events.tasks.prune_events",
         "fleet.tasks.prune_history",
         "notices.tasks.prune_notices",
@@ -273,7 +274,7 @@ for _task, _seconds in {
         "schedule": _seconds,
         "options": {"expires": _seconds},  # what no worker took in time, the next round does
     }
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # every task is periodic and safe to run twice: nothing to keep
+CELERY_BEAT_SCHEDULER = "boosters.beat:ActingScheduler"
 
 # The vendor's public keys, which licences are checked with: part of the product, not of its configuration.
 LICENSE_VENDOR_KEYS = BASE_DIR / "licensing" / "vendor_keys"

@@ -7,13 +7,12 @@ class BoostersConfig(AppConfig):
 
     def ready(self) -> None:
         from backoffice.visibility import register
+        from boosters import rolling, telling
         from boosters.patch_models import Patch, RollOut
-        from boosters.rolling import KINDS
         from boosters.scope import visible_patches, visible_roll_outs
         from notices import kinds
 
         register(Patch, visible_patches)
         register(RollOut, visible_roll_outs)
-
-        for kind, label in KINDS.items():
+        for kind, label in {**rolling.KINDS, **telling.KINDS}.items():
             kinds.register(kind, label)

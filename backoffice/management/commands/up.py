@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -23,11 +24,15 @@ from django.db import OperationalError, connection, connections
 from accounts.models import User
 from backoffice.health import unapplied_migrations
 from backoffice.supervision import Programs
+from boosters.node import own_role
+from boosters.parameters import DEFAULT_PORT, ParameterRefused, Parameters
 
 READY_WITHIN_S = 90.0
 POLL_INTERVAL_S = 0.2
 HIGHEST_PORT = 65_535
 ROOM_FOR_OTHERS = 2_000
+LONE_PORT = 8_000
+MIGRATION_LOCK = (0x0B05, 3)
 WEB_SERVER = "web server"
 DATABASE_RETRY_S = 1.0
 SAY_AGAIN_S = 60.0
@@ -41,7 +46,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-        parser.add_argument("--port", type=int, default=8000, help="port to listen on (default %(default)s)")
+        parser.add_argument("--port", type=int, help="port to listen on (default LOCAL_PORT; 8000 without BOOSTER_IP)")
         parser.add_argument("--workers", type=int, help="web processes; one on SQLite or without Redis")
         parser.add_argument("--no-migrate", action="store_true", help="leave the database's tables as they are")
         parser.add_argument("--demo", action="store_true", help="fill an empty installation with the demo")
@@ -52,10 +57,11 @@ class Command(BaseCommand):
         def note(number: int, frame: object) -> None:
             signals["received"] += 1
 
-        host, port = options["host"], options["port"]
+        host, port = options["host"], options["port"] or default_port()
         workers = _workers(options["workers"])
         with only_one():
             check_port(host, port)
+            check_role(port)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, note)
             programs = Programs()
@@ -96,7 +102,8 @@ class Command(BaseCommand):
         """Bring database and static files up to date; return what to say about who may log in."""
         try:
             if not options["no_migrate"]:
-                call_command("migrate", verbosity=0, interactive=False)
+                with one_migrates():
+                    call_command("migrate", verbosity=0, interactive=False)
             elif unapplied_migrations():
                 raise CommandError("The database is not migrated: run migrate, or up without --no-migrate.")
             settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
@@ -192,6 +199,38 @@ def only_one() -> Iterator[None]:
         raise CommandError(f"Already running on the data directory {settings.DATA_DIR}.") from error
     finally:
         os.close(descriptor)
+
+
+def default_port() -> int:
+    """Return the port to listen on where nobody says: a node's own, or that of a node alone."""
+    known: Parameters = settings.BOOSTER_PARAMETERS
+    return known.local_port or (LONE_PORT if known.primary is None else DEFAULT_PORT)
+
+
+def check_role(port: int) -> None:
+    """Refuse, in one line, a node that is neither of the pair; tell its programs the port it goes by."""
+    known: Parameters = settings.BOOSTER_PARAMETERS
+    if known.primary is not None and known.local_port is None:
+        os.environ["LOCAL_PORT"] = str(port)
+        settings.BOOSTER_PARAMETERS = replace(known, local_port=port)
+    try:
+        own_role()
+    except ParameterRefused as refusal:
+        raise CommandError(str(refusal)) from refusal
+
+
+@contextmanager
+def one_migrates() -> Iterator[None]:
+    """Let one node at a time bring the database up to date: both of a pair may be started at once."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", MIGRATION_LOCK)
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", MIGRATION_LOCK)
 
 
 def check_port(host: str, port: int) -> None:
