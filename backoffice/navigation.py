@@ -15,6 +15,8 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
         "Fleet",
         (
             ("Fleet", "monitor_heart", "fleet:fleet", "servers.view_mobileserver"),
+            ("Patches", "system_update_alt", "boosters:patches", "boosters.view_patch"),
+            ("Versions", "difference", "boosters:versions", "servers.view_mobileserver"),
             ("Incidents", "crisis_alert", "admin:fleet_incident_changelist", "fleet.view_incident"),
             ("Maintenance", "construction", "admin:fleet_maintenance_changelist", "fleet.view_maintenance"),
             (

@@ -10,6 +10,7 @@ urlpatterns = [
     path("admin/routing/", include(("routing.pages", "routing"))),
     path("admin/fleet/", include(("fleet.pages", "fleet"))),
     path("admin/system-settings/", include(("licensing.pages", "licensing"))),
+    path("admin/", include(("boosters.pages", "boosters"))),
     path("admin/", admin.site.urls),
     path("metrics", metrics, name="metrics"),
     path("api/", include((api_urlpatterns, "api"))),

@@ -44,12 +44,11 @@ class Command(BaseCommand):
         making.add_argument("--notes", default="", help="what people should know")
         making.add_argument("--out", type=Path, required=True, help=f"the {SUFFIX} file to write")
 
-        for name, text in (
-            ("show", "print what a patch file holds, or the patches that are kept"),
-            ("verify", "check a patch file whole; exit status 1 if it is refused"),
-        ):
-            looking = doors.add_parser(name, help=text)
-            looking.add_argument("file", type=Path, **({"nargs": "?"} if name == "show" else {}))
+        show = doors.add_parser("show", help="print what a patch file holds, or the patches that are kept")
+        show.add_argument("file", type=Path, nargs="?")
+        verify = doors.add_parser("verify", help="check a patch file whole; exit status 1 if it is refused")
+        verify.add_argument("file", type=Path)
+        for looking in (show, verify):
             looking.add_argument("--public-key", type=Path, help="check with this key instead of those known here")
         adding = doors.add_parser("add", help="upload a patch file, as the window does")
         adding.add_argument("file", type=Path)
