@@ -27,6 +27,7 @@ EVERYWHERE = "accounts.see_all_organizations"
 RECORDS = (
     "activationcode",
     "agenttoken",
+    "boosternode",
     "delivery",
     "deliveryattempt",
     "event",

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.scope import is_limited
 from backoffice.visibility import visible
+from boosters.pair import pair_standing
 from fleet.gather import gather
 from fleet.picture import LEGEND, State, word_of
 from licensing.installation import standing
@@ -34,6 +35,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     context["revision"] = snapshot.revision
     license_status = standing().status
     context["license"] = {"status": license_status, "headline": headline(license_status)}
+    if may("boosters.view_boosternode"):
+        context["booster_warnings"] = pair_standing().warnings
     if may("servers.view_mobileserver"):
         context["fleet"] = fleet(request)
     if may("organizations.view_organization"):

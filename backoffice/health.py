@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can do its work: `/livez` and `/readyz`.
+"""Whether this process lives, and whether it can do its work: `/livez`, `/readyz`; and `/actingz`.
 
 Both answer before any other middleware: probes call by address, which need not be an allowed host,
 and must not be redirected to https. Terminals are served while the database is away, so a balancer
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from boosters.lease import acting_right
 
 RETRY_AFTER_S = 5
 _state = {"migrated": False}
@@ -51,11 +53,22 @@ class HealthMiddleware:
             return JsonResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
         if request.path == "/readyz":
             return readiness()
+        if request.path == "/actingz":
+            return acting()
         return self.get_response(request)
 
 
 def readiness() -> JsonResponse:
+    return _answer(what_is_missing())
+
+
+def acting() -> JsonResponse:
+    """Answer 200 on the one node that acts, else 503: for a balancer that prefers it, and for monitoring."""
     missing = what_is_missing()
+    return _answer(missing or ("" if acting_right() else "this node stands by"))
+
+
+def _answer(missing: str) -> JsonResponse:
     headers = {"Cache-Control": "no-store"}
     if not missing:
         return JsonResponse({"status": "ok"}, headers=headers)

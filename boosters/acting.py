@@ -21,8 +21,8 @@ logger = structlog.get_logger(__name__)
 class ActingTask(Task[Any, Any]):
     """Every task of the back office; what the schedule names is done once per slot and fenced by its term.
 
-    A worker of either node may run it: what counts is whose right it was emitted by. One that was
-    started by hand runs by the right that is in force at present, and not at all when there is none.
+    What counts is the right it was emitted by, whichever node's worker runs it. One that was started
+    by hand runs by the right that is in force at present, and not at all when there is none.
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -18,7 +18,7 @@ from django.db import DatabaseError, connection
 
 from boosters.keeping import Keeper
 from boosters.lease import NoLongerActing, acting_right, database_moment
-from boosters.node import own_role
+from boosters.node import own_queue, own_role
 from boosters.parameters import Role
 from boosters.slots import Slot, claim_slot
 
@@ -68,7 +68,7 @@ class ActingScheduler(Scheduler):
         if slot is None:
             return None
         told = copy.copy(entry)
-        told.options = {**(entry.options or {}), "headers": {HEADER: slot.as_header()}}
+        told.options = {**(entry.options or {}), "headers": {HEADER: slot.as_header()}, "queue": own_queue()}
         return super().apply_async(told, producer=producer, advance=False, **kwargs)
 
     def close(self) -> None:

@@ -22,6 +22,14 @@ def own_address() -> str:
     return str(by_role.get(own_role()) or Address(socket.gethostname(), parameters.local_port or 0))
 
 
+def own_queue() -> str:
+    """Return the queue of what this node emits by right of acting, which its own worker takes alone.
+
+    A peer that is stopped, or cut off from the database, would else take tasks and not do them.
+    """
+    return f"acting-{own_role()}"
+
+
 @lru_cache(maxsize=4)
 def _role(parameters: Parameters) -> Role:
     return role_of(parameters, None, is_own_host)

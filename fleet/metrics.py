@@ -6,7 +6,7 @@ A fixed number of queries, however many servers and terminals there are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -51,24 +51,30 @@ class _At:
         self.moment = moment
 
     def collect(self) -> Iterator[Metric]:
-        yield _gauge("booster_info", "The version that answers.", ["version"], [([settings.VERSION], 1)])
+        yield gauge("booster_info", "The version that answers.", ["version"], [([settings.VERSION], 1)])
         yield from _servers(self.moment)
         yield from _watching(self.moment)
         numbers = revision.numbers()
         yield from _terminals(self.moment, numbers[revision.LANDSCAPE])
         yield from _license(self.moment)
-        yield _gauge(
+        yield gauge(
             "booster_revision",
             "How often what is configured, the credentials or the states of servers changed.",
             ["scope"],
             [([scope], number) for scope, number in sorted(numbers.items())],
         )
 
+        for further in collectors:
+            yield from further(self.moment)
+
 
 Sample = tuple[list[str], float]
 
+collectors: list[Callable[[datetime], Iterable[Metric]]] = []
+"""What the rooms above add to the metrics."""
 
-def _gauge(name: str, text: str, labels: list[str], samples: Iterable[Sample]) -> Metric:
+
+def gauge(name: str, text: str, labels: list[str], samples: Iterable[Sample]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=labels)
     for values, number in samples:
         family.add_metric(values, number)
@@ -84,18 +90,18 @@ def _servers(moment: datetime) -> Iterator[Metric]:
     )
     kinds = sorted({(client, server_type) for _, _, client, server_type, *_ in servers})
     states = Counter((client, kind, status or Status.OFFLINE) for _, _, client, kind, status, *_ in servers)
-    yield _gauge(
+    yield gauge(
         "booster_servers",
         "Active mobile servers by client, type and state.",
         ["client", "type", "status"],
         [([*kind, status.value], states[(*kind, status)]) for kind in kinds for status in Status],
     )
     flapping = sum(bool(is_flapping) for *_, is_flapping, _ in servers)
-    yield _gauge("booster_servers_flapping", "Active mobile servers that come and go.", [], [([], flapping)])
+    yield gauge("booster_servers_flapping", "Active mobile servers that come and go.", [], [([], flapping)])
     worked_on = in_maintenance(moment)
     number = sum(pk in worked_on for pk, *_ in servers)
-    yield _gauge("booster_servers_in_maintenance", "Active mobile servers in maintenance now.", [], [([], number)])
-    yield _gauge(
+    yield gauge("booster_servers_in_maintenance", "Active mobile servers in maintenance now.", [], [([], number)])
+    yield gauge(
         "booster_server_last_seen_age_seconds",
         "For how long an active mobile server has not reported or answered; none for one never seen.",
         ["server"],
@@ -113,7 +119,7 @@ def _watching(moment: datetime) -> Iterator[Metric]:
         transitions.add_metric([status.value], number)
     yield transitions
     opened = dict(Incident.objects.filter(closed_at=None).order_by().values_list("kind").annotate(number=Count("pk")))
-    yield _gauge(
+    yield gauge(
         "booster_incidents_open",
         "Incidents that are open now.",
         ["kind"],
@@ -125,7 +131,7 @@ def _watching(moment: datetime) -> Iterator[Metric]:
         (Pulse.RECEIVER, "For how long no web process has said that it can receive reports; none before the first."),
     ):
         lag: list[Sample] = [([], _seconds(moment, beats[name]))] if name in beats else []
-        yield _gauge(f"booster_{name}_lag_seconds", text, [], lag)
+        yield gauge(f"booster_{name}_lag_seconds", text, [], lag)
 
 
 def _terminals(moment: datetime, present: int) -> Iterator[Metric]:
@@ -148,13 +154,13 @@ def _terminals(moment: datetime, present: int) -> Iterator[Metric]:
     for revision_held, age, number in rows:
         by_held[revision_held] += number
         by_age[age] += number
-    yield _gauge(
+    yield gauge(
         "booster_terminals",
         "Active POS terminals by the configuration revision they held when they last asked.",
         ["revision"],
         [([name], by_held[name]) for name in ("current", "older", "unknown")],
     )
-    yield _gauge(
+    yield gauge(
         "booster_terminals_last_seen",
         "Active POS terminals by how long ago they were last seen; each counts once, in the shortest that fits.",
         ["within"],
@@ -165,28 +171,28 @@ def _terminals(moment: datetime, present: int) -> Iterator[Metric]:
 def _license(moment: datetime) -> Iterator[Metric]:
     where = standing(moment)
     status, usage = where.status, present_usage()
-    yield _gauge(
+    yield gauge(
         "booster_license_state",
         "1 for the state the licence is in, 0 for the others.",
         ["state"],
         [([state.value], state is status.state) for state in State],
     )
     ends_in: list[Sample] = [] if status.until is None else [([], _seconds(status.until, where.moment))]
-    yield _gauge(
+    yield gauge(
         "booster_license_state_ends_in_seconds",
         "For how long the present state of the licence lasts; none for one without end.",
         [],
         ends_in,
     )
     names = ("main_servers", "store_servers", "servers", "terminals")
-    yield _gauge(
+    yield gauge(
         "booster_license_usage",
         "How many there are of what a licence limits, active or not.",
         ["of"],
         [([name], getattr(usage, name)) for name in names],
     )
     limits: list[tuple[str, Any]] = [(name, getattr(status.limits, name)) for name in names]
-    yield _gauge(
+    yield gauge(
         "booster_license_limit",
         "How many the licence allows; none where there is no limit.",
         ["of"],

@@ -93,6 +93,7 @@ maintenance_partial_update       401  403  403  403  200  200  404  403  403  40
 maintenance_destroy              401  403  403  403  204  403  403  403  403  403
 routing_explain                  401  403  403  200  200  200  404  200  403  200
 routing_checks                   401  403  403  200  200  200  200  200  403  200
+booster_nodes_retrieve           401  403  403  200  200  403  403  200  403  200
 license_retrieve                 401  403  403  200  403  403  403  403  403  200
 license_upload                   401  403  403  403  403  403  403  403  403  403
 notice_channels_list             401  403  403  200  200  403  403  200  403  200

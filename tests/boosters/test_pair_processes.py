@@ -14,10 +14,10 @@ from django.utils import timezone
 from boosters.models import ActingLease, ScheduledSlot
 from events.models import Event
 from servers.agent_tokens import issue_agent_token
+from tests.backing import Redis
 from tests.backoffice.processes import wait_for
 from tests.boosters.nodes import PairOfNodes, holder, wait_for_holder
 from tests.factories import make_server, make_tree
-from tests.fleet.test_processes import Redis
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -110,7 +110,7 @@ def test_pair_takes_over_and_back_whatever_happens_to_a_node(pair, begun):
     told = {name: f"{seconds:.1f} s" for name, seconds in figures.items()}
     print(told, f"runs: {runs}, run twice: {doubles}, reports: {reporter.taken}, lost: {reporter.lost}")  # noqa: T201
     assert (doubles, reporter.lost) == (0, 0)
-    assert min(runs, reporter.taken) > 10
+    assert min(runs, reporter.taken) >= 5
     late = ScheduledSlot.objects.filter(term=old_term)
     assert not late.filter(claimed_at__gt=taken_at).exists()
     assert not late.filter(run_at__gt=taken_at).exists()

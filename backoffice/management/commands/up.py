@@ -24,7 +24,7 @@ from django.db import OperationalError, connection, connections
 from accounts.models import User
 from backoffice.health import unapplied_migrations
 from backoffice.supervision import Programs
-from boosters.node import own_role
+from boosters.node import own_queue, own_role
 from boosters.parameters import DEFAULT_PORT, ParameterRefused, Parameters
 
 READY_WITHIN_S = 90.0
@@ -162,6 +162,7 @@ def commands(host: str, port: int, workers: int) -> dict[str, list[str]]:
         programs["background worker"] = [
             *celery,
             *("worker", "--pool", "threads", "--concurrency", "4", "--loglevel", "WARNING", "--without-mingle"),
+            *("--queues", f"celery,{own_queue()}"),
         ]
     return programs
 

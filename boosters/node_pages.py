@@ -1,0 +1,65 @@
+"""The window "Booster nodes": who acts, what is missing, and practising a takeover."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.views.decorators.cache import never_cache
+
+from backoffice.refusals import Refusal
+from boosters.pair import pair_standing
+from boosters.practice import latest, practise
+
+MAY_LOOK = "boosters.view_boosternode"
+
+
+@never_cache
+def nodes_page(request: HttpRequest) -> HttpResponse:
+    """Show the nodes; what is shown brings itself up to date."""
+    return _render(request, "nodes", "Booster nodes", **_standing(request))
+
+
+@never_cache
+def nodes_now(request: HttpRequest) -> HttpResponse:
+    """Answer with the part of the page that changes."""
+    return TemplateResponse(request, "boosters/nodes_now.html", _standing(request))
+
+
+@never_cache
+def practise_page(request: HttpRequest) -> HttpResponse:
+    """Practise a takeover, when a superuser confirms it."""
+    if not request.user.is_superuser:
+        raise PermissionDenied
+    if request.method == "POST":
+        try:
+            practise(actor=request.user)
+            messages.success(request, "The secondary is asked to take over; below is how it goes.")
+        except Refusal as refusal:
+            messages.error(request, refusal.detail)
+        return HttpResponseRedirect(reverse("boosters:nodes"))
+    return _render(request, "practise", "Practise takeover")
+
+
+def _standing(request: HttpRequest) -> dict[str, Any]:
+    if not request.user.has_perm(MAY_LOOK):
+        raise PermissionDenied
+    standing = pair_standing()
+    return {"standing": standing, "practice": latest(standing.lease, standing.moment)}
+
+
+def _render(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+    request.current_app = admin.site.name
+    everything = {**admin.site.each_context(request), "title": title, **context}
+    return TemplateResponse(request, f"boosters/{template}.html", everything)
+
+
+urlpatterns = [
+    path("", admin.site.admin_view(nodes_page), name="nodes"),
+    path("now/", admin.site.admin_view(nodes_now), name="nodes-now"),
+    path("practise/", admin.site.admin_view(practise_page), name="practise"),
+]
