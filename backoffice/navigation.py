@@ -84,7 +84,7 @@ GROUPS: tuple[tuple[str, tuple[Item, ...]], ...] = (
             ),
             ("Notices", "mail", "admin:notices_notice_changelist", "notices.view_notice"),
             ("Event log", "history", "admin:events_event_changelist", "events.view_event"),
-            ("Booster nodes", "hub", "boosters:nodes", "boosters.view_boosternode"),
+            ("Booster nodes", "hub", "pair:nodes", "boosters.view_boosternode"),
             ("System settings", "settings", "licensing:system-settings", SUPERUSER),
         ),
     ),

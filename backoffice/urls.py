@@ -9,7 +9,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/routing/", include(("routing.pages", "routing"))),
     path("admin/fleet/", include(("fleet.pages", "fleet"))),
-    path("admin/booster-nodes/", include(("boosters.node_pages", "boosters"))),
+    path("admin/booster-nodes/", include(("boosters.node_pages", "pair"))),
     path("admin/system-settings/", include(("licensing.pages", "licensing"))),
     path("admin/", include(("boosters.pages", "boosters"))),
     path("admin/", admin.site.urls),

@@ -41,7 +41,7 @@ def practise_page(request: HttpRequest) -> HttpResponse:
             messages.success(request, "The secondary is asked to take over; below is how it goes.")
         except Refusal as refusal:
             messages.error(request, refusal.detail)
-        return HttpResponseRedirect(reverse("boosters:nodes"))
+        return HttpResponseRedirect(reverse("pair:nodes"))
     return _render(request, "practise", "Practise takeover")
 
 

@@ -129,8 +129,7 @@ def test_pages_show_the_nodes_and_the_start_page_warns(primary, windows):
     lose_secondary()
 
     page, part, start = (
-        client.get(path).content.decode()
-        for path in (reverse("boosters:nodes"), reverse("boosters:nodes-now"), "/admin/")
+        client.get(path).content.decode() for path in (reverse("pair:nodes"), reverse("pair:nodes-now"), "/admin/")
     )
 
     for shown in (page, part):
@@ -142,7 +141,7 @@ def test_pages_show_the_nodes_and_the_start_page_warns(primary, windows):
 def test_pages_are_closed_to_those_without_the_right(windows):
     client = windows(make_user("nobody", is_staff=True))
 
-    paths = [reverse(f"boosters:{name}") for name in ("nodes", "nodes-now", "practise")]
+    paths = [reverse(f"pair:{name}") for name in ("nodes", "nodes-now", "practise")]
 
     assert [client.get(path).status_code for path in paths] == [403, 403, 403]
 
@@ -226,8 +225,8 @@ def test_practice_command_says_in_one_line_that_there_is_no_pair():
 def test_practice_button_asks_once_that_is_confirmed(windows):
     client = windows(make_admin("root"))
 
-    page = client.get(reverse("boosters:practise"))
-    asked = client.post(reverse("boosters:practise"), follow=True)
+    page = client.get(reverse("pair:practise"))
+    asked = client.post(reverse("pair:practise"), follow=True)
 
     assert "Practise takeover" in page.content.decode()
     assert "There is no second Booster" in asked.content.decode()

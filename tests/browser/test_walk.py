@@ -61,6 +61,8 @@ def every_address(tree):
     yield "manifest", reverse("admin:services_module_manifest")
     yield "explain", reverse("routing:explain") + "?terminal=OSLO-1&request=org.openbravo.retail.posterminal.master.X"
     yield "checks", reverse("routing:checks")
+    yield "booster-nodes", reverse("pair:nodes")
+    yield "practise-takeover", reverse("pair:practise")
     yield "password-change", reverse("admin:password_change")
     for model in admin.site._registry:
         name = model._meta.model_name
