@@ -58,16 +58,18 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 }
 
 // A part that brings itself up to date while somebody looks at it; what cannot be fetched is shown as stale.
-for (const part of document.querySelectorAll("[data-refresh]")) {
-  setInterval(async () => {
-    if (document.hidden) return;
-    let answer;
-    try {
-      answer = await fetch(part.dataset.refresh, { redirect: "error" });
-    } catch {
-      answer = { ok: false };
-    }
-    part.classList.toggle("is-stale", !answer.ok);
-    if (answer.ok) part.innerHTML = await answer.text();
-  }, 3000);
-}
+document.addEventListener("DOMContentLoaded", () => {
+  for (const part of document.querySelectorAll("[data-refresh]")) {
+    setInterval(async () => {
+      if (document.hidden) return;
+      let answer;
+      try {
+        answer = await fetch(part.dataset.refresh, { redirect: "error" });
+      } catch {
+        answer = { ok: false };
+      }
+      part.classList.toggle("is-stale", !answer.ok);
+      if (answer.ok) part.innerHTML = await answer.text();
+    }, 3000);
+  }
+});
