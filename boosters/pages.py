@@ -276,11 +276,11 @@ urlpatterns = [
     path("patches/upload/", upload, name="upload"),
     path("patches/<int:pk>/", patch_page, name="patch"),
     path("patches/<int:pk>/delete/", delete_page, name="delete"),
-    path("roll-outs/<int:pk>/", roll_out_page, name="roll-out"),
-    path("roll-outs/<int:pk>/now/", roll_out_now, name="roll-out-now"),
-    path("roll-outs/<int:pk>/skip/<str:key>/", skip_page, name="skip"),
+    path("patches/roll-outs/<int:pk>/", roll_out_page, name="roll-out"),
+    path("patches/roll-outs/<int:pk>/now/", roll_out_now, name="roll-out-now"),
+    path("patches/roll-outs/<int:pk>/skip/<str:key>/", skip_page, name="skip"),
     *(
-        path(f"roll-outs/<int:pk>/{what}/", act_page, {"what": what}, name=what)
+        path(f"patches/roll-outs/<int:pk>/{what}/", act_page, {"what": what}, name=what)
         for what in ("pause", "resume", "cancel", "roll-back")
     ),
     path("versions/", versions_page, name="versions"),

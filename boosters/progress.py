@@ -98,6 +98,15 @@ def _says(row: RollOut, targets: Sequence[RollOutTarget], over: int) -> str:
     return f"{of} over. " + " ".join(reasons) if any(reasons) else f"{of} over."
 
 
+def _waiting(row: RollOut, target: RollOutTarget) -> str:
+    """Say what a server that has not begun waits for."""
+    if target.ordered_at:
+        return "Its agent has been told to begin."
+    if row.state == RollOutState.PAUSED:
+        return "Waits until the roll-out is resumed."
+    return "Waits for the roll-out to begin." if row.state == RollOutState.PLANNED else target.waits_for
+
+
 def _line(row: RollOut, target: RollOutTarget) -> Line:
     state = TargetState(target.state)
     size = row.patch.size_bytes
@@ -107,7 +116,7 @@ def _line(row: RollOut, target: RollOutTarget) -> Line:
         share = target.received_bytes * DOWNLOADED // size if size else 0
         says = f"{filesizeformat(target.received_bytes)} of {filesizeformat(size)}"
     elif state is TargetState.WAITING:
-        says = "Its agent has been told to begin." if target.ordered_at else target.waits_for
+        says = _waiting(row, target)
     is_open = row.state not in (RollOutState.DONE, RollOutState.CANCELLED)
     may_skip = is_open and state in (TargetState.WAITING, TargetState.DOWNLOADING, TargetState.FAILED)
     return Line(

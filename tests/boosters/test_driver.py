@@ -12,6 +12,7 @@ from boosters.lease import ActingLease
 from boosters.patch_models import ReportedVersion, RollOut, RollOutTarget
 from boosters.rolling import Wave
 from events.models import Event
+from fleet.metrics import exposition
 from fleet.models import Incident, Maintenance
 from fleet.watch import watch
 from licensing.installation import LicenseLimit
@@ -375,3 +376,15 @@ def test_a_pass_in_which_nothing_changes_takes_the_same_queries_for_any_number_o
         drive(now)
 
     assert len(captured) <= 26, [query["sql"][:90] for query in captured]
+
+
+def test_metrics_count_roll_outs_and_the_servers_of_those_that_are_not_over(chain, now):
+    rolling.create(make_patch(), now)
+    drive(now)
+    say("rome", "applying", now)
+
+    told = exposition(now).decode()
+
+    assert 'booster_roll_outs{state="running"} 1.0' in told
+    assert 'booster_roll_out_servers{state="applying"} 1.0' in told
+    assert 'booster_roll_out_servers{state="waiting"} 3.0' in told

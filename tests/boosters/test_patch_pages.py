@@ -125,8 +125,9 @@ def test_the_page_tells_what_each_server_does_and_waits_for(client, admin, chain
     drive(timezone.now())
     target = RollOutTarget.objects.get(server=chain[1])
     orders.report_progress(chain[1], target.pk, "downloading", timezone.now(), received_bytes=row.patch.size_bytes // 2)
-    page = client.get(reverse("boosters:roll-out", args=[row.pk]))
+    row.refresh_from_db()
 
+    page = client.get(reverse("boosters:roll-out", args=[row.pk]))
     lines = {line.key: line for _, lines in progress_of(row, list(row.targets.all())).waves for line in lines}
 
     assert says(page) == "0 of 3 servers over. At work: oslo, rome."

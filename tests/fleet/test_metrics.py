@@ -150,6 +150,26 @@ def test_the_whole_text_of_a_small_world():
         'booster_node_age_seconds{role="single"} 0.0',
         "# TYPE booster_lease_term gauge",
         "booster_lease_term 1.0",
+        "# TYPE booster_roll_outs gauge",
+        *(
+            f'booster_roll_outs{{state="{state}"}} 0.0'
+            for state in ("planned", "running", "paused", "done", "cancelled")
+        ),
+        "# TYPE booster_roll_out_servers gauge",
+        *(
+            f'booster_roll_out_servers{{state="{state}"}} 0.0'
+            for state in (
+                "waiting",
+                "downloading",
+                "backing_up",
+                "applying",
+                "restarting",
+                "done",
+                "failed",
+                "not_applicable",
+                "skipped",
+            )
+        ),
     ]
     assert text.count("# HELP ") == text.count("# TYPE ")
 
@@ -173,7 +193,7 @@ def test_a_scrape_takes_the_same_queries_for_any_number_of_servers(django_assert
     standing()
     acting_right()
 
-    with django_assert_num_queries(14 + (3 if connection.vendor == "postgresql" else 2)):
+    with django_assert_num_queries(16 + (3 if connection.vendor == "postgresql" else 2)):
         exposition(NOW)
 
 
