@@ -1,0 +1,1 @@
+"""A small mobile server to try terminals, agents and routing against."""
