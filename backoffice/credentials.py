@@ -4,6 +4,7 @@ The text is shown once. Stored is the id, which finds the row, and a keyed diges
 that neither a stolen database nor a timing difference gives a credential away. Design, section 6.
 """
 
+import base64
 import hmac
 import re
 import secrets
@@ -41,6 +42,15 @@ def make_credential(kind: str) -> Credential:
     """Return a fresh credential with 256 bits of secret."""
     identifier = "".join(secrets.choice(_ID_ALPHABET) for _ in range(ID_LENGTH))
     return Credential(kind=kind, id=identifier, secret=secrets.token_urlsafe(32))
+
+
+def derived_credential(kind: str, identifier: str, purpose: str) -> Credential:
+    """Return the credential with that id whose secret follows from the digests' key: the same each time.
+
+    For tokens that must be shown again until they are first used; whoever lacks the key cannot derive one.
+    """
+    raw = hmac.digest(settings.TOKEN_DIGEST_KEY.encode(), f"{purpose}:{kind}:{identifier}".encode(), "sha256")
+    return Credential(kind=kind, id=identifier, secret=base64.urlsafe_b64encode(raw).rstrip(b"=").decode())
 
 
 def parse_credential(text: str) -> Credential | None:

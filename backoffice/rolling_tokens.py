@@ -51,12 +51,13 @@ def is_outlived(replaced_at: datetime | None, moment: datetime) -> bool:
     return replaced_at is not None and moment - replaced_at > REPLACED_VALID_FOR
 
 
-def issue(tokens: Any, moment: datetime) -> Credential:
+def issue(tokens: Any, moment: datetime, credential: Credential | None = None) -> Credential:
     """Give a device a new token, replacing those it has; its row must be locked by the caller.
 
-    `tokens` is the device's related manager. The credential's text is to be shown once and then forgotten.
+    `tokens` is the device's related manager; without a `credential` a fresh one is made. Its text is to be
+    shown once and then forgotten.
     """
-    credential = make_credential(tokens.model.KIND)
+    credential = credential or make_credential(tokens.model.KIND)
     tokens.filter(revoked_at__isnull=True).update(replaced_at=Coalesce("replaced_at", moment))
     tokens.create(token_id=credential.id, digest=credential.digest, created_at=moment)
     return credential

@@ -113,7 +113,7 @@ class MobileServerWindow(CsvWindow):
         "reported_from",
         "modules",
     )
-    actions_detail = ("fleet_status", "agent_token", "revoke_agent")
+    actions_detail = ("fleet_status", "join", "agent_token", "revoke_agent")
 
     def get_fieldsets(self, request: HttpRequest, obj: MobileServer | None = None) -> Any:
         return self.fieldsets if obj else self.fieldsets[:-1]
@@ -188,6 +188,10 @@ class MobileServerWindow(CsvWindow):
         if request.method == "POST":
             context["token"] = issue_agent_token(server.pk, timezone.now(), actor=_actor_of(request)).text
         return self.render_page(request, "servers/agent_token.html", f"Agent token: {server}", **context)
+
+    @action(description="Join", icon="add_link", permissions=["change"])
+    def join(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return HttpResponseRedirect(reverse("pair:join", args=[object_id]))
 
     @action(description="Revoke agent", icon="block", permissions=["change"])
     def revoke_agent(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -9,12 +9,14 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from backoffice import rolling_tokens
-from backoffice.credentials import Credential, is_secret
+from backoffice.credentials import Credential, derived_credential, is_secret, make_credential
 from events.log import record
 from servers.models import AgentToken, MobileServer
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+JOINING = "join"
 
 
 def has_agent(server: str = "pk") -> Exists:
@@ -47,6 +49,36 @@ def issue_agent_token(
             token_id=credential.id,
         )
     return credential
+
+
+def joining_token(
+    server_id: int, moment: datetime, *, actor: User | None = None, actor_name: str = ""
+) -> Credential | None:
+    """Return the token that a server joins with: the same each time until it is first used, then None.
+
+    None, too, where its agent was given a token in another way. Its secret follows from its id and the
+    digests' key, so nothing is stored that gives it away. Raises MobileServer.DoesNotExist.
+    """
+    with transaction.atomic():
+        server = MobileServer.objects.select_for_update().get(pk=server_id)
+        present = server.agent_tokens.filter(revoked_at__isnull=True, replaced_at__isnull=True).first()
+        if present is not None:
+            credential = derived_credential(AgentToken.KIND, present.token_id, JOINING)
+            is_open = present.first_used_at is None and is_secret(credential.secret, present.digest)
+            return credential if is_open else None
+        fresh = derived_credential(AgentToken.KIND, make_credential(AgentToken.KIND).id, JOINING)
+        rolling_tokens.issue(server.agent_tokens, moment, fresh)
+        record(
+            "agent-token-made",
+            moment=moment,
+            object_type="server",
+            object_key=server.key,
+            actor=actor,
+            actor_name=actor_name,
+            cause="to join",
+            token_id=fresh.id,
+        )
+    return fresh
 
 
 def revoke_agent_tokens(server_id: int, moment: datetime, *, actor: User | None = None) -> int:

@@ -9,6 +9,7 @@ import pytest
 from backoffice import supervision
 from backoffice.management.commands import up
 from backoffice.supervision import End
+from boosters.parameters import Address, Parameters
 from tests.backoffice.processes import Product, free_port, manage, wait_for
 from tests.real_services import start_postgresql
 
@@ -108,6 +109,43 @@ def test_up_waits_for_a_database_that_is_away_and_goes_on_when_it_comes(tmp_path
         assert (before, product.answers("/readyz")) == (False, True)
         assert "The database does not answer. Waiting for it; terminals get what was kept." in product.printed()
         assert product.stop() == 0
+
+
+PAIR = {
+    "DATABASE_URL": "postgresql://127.0.0.1:9/none",
+    "BOOSTER_IP": "127.0.0.1",
+    "BOOSTER_PORT": "7001",
+    "SECOND_BOOSTER_IP": "127.0.0.1",
+    "SECOND_BOOSTER_PORT": "7002",
+}
+
+
+def test_up_refuses_a_node_that_is_neither_of_the_pair(tmp_path):
+    """OMF-04."""
+    port = free_port()
+
+    refused = manage("up", "--port", str(port), data_dir=tmp_path / "data", **PAIR)
+
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"CommandError: LOCAL_IP and LOCAL_PORT: this machine, port {port}, is neither BOOSTER_IP (127.0.0.1:7001) nor "
+        "SECOND_BOOSTER_IP (127.0.0.1:7002). Set them to this node's own address.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "port"),
+    [
+        (Parameters(), 8000),
+        (Parameters(local_port=6000), 6000),
+        (Parameters(Address("10.0.0.1", 5169)), 5169),
+        (Parameters(Address("10.0.0.1", 5169), None, "10.0.0.1", 7000), 7000),
+    ],
+)
+def test_up_listens_on_the_nodes_own_port_by_default(settings, known, port):
+    settings.BOOSTER_PARAMETERS = known
+
+    assert up.default_port() == port
 
 
 def test_a_program_that_ends_again_and_again_is_given_up(monkeypatch):
