@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
@@ -25,7 +26,13 @@ class PatchParser(BaseParser):
 
 
 def pieces_of(request: Request) -> Iterator[bytes]:
-    """Yield the body of a request in pieces."""
-    stream = request.data
-    while hasattr(stream, "read") and (piece := stream.read(PIECE)):
-        yield piece
+    """Return the body of a request in pieces, also one sent without its length; raises UnsupportedMediaType."""
+    kind = (request.content_type or "").partition(";")[0].strip().lower()
+    if kind != PatchParser.media_type:
+        raise UnsupportedMediaType(kind)
+
+    def pieces() -> Iterator[bytes]:
+        while piece := request._request.read(PIECE):
+            yield piece
+
+    return pieces()
