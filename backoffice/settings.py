@@ -15,6 +15,7 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
+from backoffice.bucket import storage_of
 from backoffice.credentials import without_secrets
 from backoffice.secret_files import read_or_create_secret
 from boosters import parameters
@@ -388,7 +389,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 # Running from the source tree needs no collectstatic; production serves hashed, compressed files.
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION
 WHITENOISE_ALLOW_ALL_ORIGINS = False  # pages of other origins have business at the terminal doors only
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": (
@@ -398,6 +399,13 @@ STORAGES = {
         )
     },
 }
+# Where patches' files are kept instead of the database.
+BUCKET_URL = env.str("BUCKET_URL", default="")
+if BUCKET_URL:
+    try:
+        STORAGES["patches"] = storage_of(BUCKET_URL)
+    except ValueError as error:
+        raise ImproperlyConfigured(str(error)) from error
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000
 

@@ -69,6 +69,8 @@ def test_a_value_may_come_from_a_file(tmp_path):
         ({"BOOSTER_EVENT_DAYS": "many"}, "BOOSTER_EVENT_DAYS must be"),
         ({"BOOSTER_METRICS_TOKEN": "short"}, "BOOSTER_METRICS_TOKEN must have at least 16 characters"),
         ({"BOOSTER_HISTORY_DAYS": "90"}, "BOOSTER_HISTORY_DAYS must be 91 to 36500, not 90"),
+        ({"BUCKET_URL": "https://bucket.example"}, "BUCKET_URL must be s3://KEY:SECRET@HOST/BUCKET"),
+        ({"BUCKET_URL": "s3://k:s@host:port/x"}, "BUCKET_URL is not an address"),
         ({"BOOSTER_LARGEST_PATCH_MB": "0"}, "BOOSTER_LARGEST_PATCH_MB must be at least 1"),
         ({"BOOSTER_PATCH_BYTES_PER_S": "-1"}, "BOOSTER_PATCH_BYTES_PER_S must be 0 or more"),
         ({"BOOSTER_DATA_DIR": "/proc/none"}, "The data directory /proc/none cannot be used"),
