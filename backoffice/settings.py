@@ -443,6 +443,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "PREPROCESSING_HOOKS": ["backoffice.api.schema.without_slash_forms"],
     "ENUM_NAME_OVERRIDES": {
         "ChannelKindEnum": "notices.models.ChannelKind",
+        "NodeRoleEnum": "boosters.models.NodeRole",
         "OriginalServerStatusEnum": ["ON", "OFF", "TON", "TOFF"],  # as routing.api.question answers
         "ServerStatusEnum": "servers.models.ServerStatus",
         "ServerTypeEnum": "servers.models.ServerType",
