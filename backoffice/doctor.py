@@ -17,6 +17,9 @@ from django.db import DatabaseError, connection
 
 from accounts.models import User
 from backoffice.health import unapplied_migrations
+from boosters.node import own_role
+from boosters.pair import pair_standing
+from boosters.parameters import ParameterRefused
 from licensing.files import NO_KEYS, faulty_vendor_keys, vendor_keys
 from licensing.installation import standing
 from licensing.rules import headline
@@ -173,6 +176,17 @@ def _license() -> tuple[Level, str]:
     return Level.OK if is_well else Level.NOTE, where.clock_warning or headline(where.status)
 
 
+def _boosters() -> tuple[Level, str]:
+    """Tell which node this one is and whether one acts."""
+    try:
+        standing = pair_standing()
+    except ParameterRefused as refusal:
+        return Level.WRONG, str(refusal)
+    if standing.warnings:
+        return Level.WRONG, " ".join(standing.warnings)
+    return Level.OK, f"this node is the {own_role()} one; acting: {standing.acting}, term {standing.lease.term}"
+
+
 DATABASE_CHECKS: dict[str, Callable[[], tuple[Level, str]]] = {
     "clock": _clock,
     "migrations": _migrations,
@@ -181,6 +195,7 @@ DATABASE_CHECKS: dict[str, Callable[[], tuple[Level, str]]] = {
     "standard modules": _modules,
     "administrator": _administrators,
     "licence": _license,
+    "boosters": _boosters,
 }
 
 

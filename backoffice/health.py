@@ -14,6 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from boosters.lease import acting_right
+from boosters.parameters import ParameterRefused
 
 RETRY_AFTER_S = 5
 _state = {"migrated": False}
@@ -64,8 +65,10 @@ def readiness() -> JsonResponse:
 
 def acting() -> JsonResponse:
     """Answer 200 on the one node that acts, else 503: for a balancer that prefers it, and for monitoring."""
-    missing = what_is_missing()
-    return _answer(missing or ("" if acting_right() else "this node stands by"))
+    try:
+        return _answer(what_is_missing() or ("" if acting_right() else "this node stands by"))
+    except ParameterRefused as refusal:
+        return _answer(str(refusal).removesuffix("."))
 
 
 def _answer(missing: str) -> JsonResponse:

@@ -174,20 +174,17 @@ else:
     DATABASE["OPTIONS"] = {"connect_timeout": 5, **DATABASE.get("OPTIONS", {})}
 DATABASES = {"default": DATABASE}
 # The two nodes of a Booster pair; without BOOSTER_IP this node is alone.
-try:
-    BOOSTER_PARAMETERS = parameters.read(
-        {
-            "BOOSTER_IP": env.str("BOOSTER_IP", default=""),
-            "BOOSTER_PORT": env.str("BOOSTER_PORT", default=""),
-            "SECOND_BOOSTER_IP": env.str("SECOND_BOOSTER_IP", default=""),
-            "SECOND_BOOSTER_PORT": env.str("SECOND_BOOSTER_PORT", default=""),
-            "LOCAL_IP": env.str("LOCAL_IP", default=""),
-            "LOCAL_PORT": env.str("LOCAL_PORT", default=""),
-        },
-        is_sqlite=DATABASE["ENGINE"] == "django.db.backends.sqlite3",
-    )
-except parameters.ParameterRefused as error:
-    raise ImproperlyConfigured(str(error)) from error
+BOOSTER_PARAMETERS = parameters.read(
+    {
+        "BOOSTER_IP": env.str("BOOSTER_IP", default=""),
+        "BOOSTER_PORT": env.str("BOOSTER_PORT", default=""),
+        "SECOND_BOOSTER_IP": env.str("SECOND_BOOSTER_IP", default=""),
+        "SECOND_BOOSTER_PORT": env.str("SECOND_BOOSTER_PORT", default=""),
+        "LOCAL_IP": env.str("LOCAL_IP", default=""),
+        "LOCAL_PORT": env.str("LOCAL_PORT", default=""),
+    },
+    is_sqlite=DATABASE["ENGINE"] == "django.db.backends.sqlite3",
+)
 if BOOSTER_PARAMETERS.is_pair and DATABASE["ENGINE"] != "django.db.backends.sqlite3":
     # A node that was cut off must notice it soon, whatever the network says.
     DATABASE["OPTIONS"] = {

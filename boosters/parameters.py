@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from django.core.exceptions import ImproperlyConfigured
+
 DEFAULT_PORT = 5169
 HIGHEST_PORT = 65_535
 ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
@@ -26,7 +28,7 @@ class Role(StrEnum):
         return {Role.PRIMARY: Role.SECONDARY, Role.SECONDARY: Role.PRIMARY}.get(self)
 
 
-class ParameterRefused(ValueError):
+class ParameterRefused(ImproperlyConfigured):
     """A parameter that stops the start; the message is one line that names it."""
 
 

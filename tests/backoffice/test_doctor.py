@@ -8,9 +8,12 @@ from django.db import OperationalError, connection
 
 from backoffice import doctor
 from backoffice.doctor import Level, examine
+from boosters.keeping import Keeper
+from boosters.parameters import Address, Parameters, Role
 from licensing import files
 from organizations.models import Organization
 from services.manifest import install_manifest, standard_manifests
+from tests.boosters.pairs import node
 from tests.factories import make_admin, make_tree
 from tests.licensing.makers import make_installation
 
@@ -48,6 +51,7 @@ def test_doctor_finds_nothing_wrong_with_a_sound_installation(capsys):
             "standard modules",
             "administrator",
             "licence",
+            "boosters",
         )
     ]
 
@@ -60,6 +64,25 @@ def test_doctor_ends_with_status_1_when_anything_is_wrong(capsys):
         call_command("doctor")
 
     assert "WRONG organization tree: OSLO: path wrong; run check_tree --fix" in capsys.readouterr().out
+
+
+def test_doctor_finds_a_node_that_is_neither_of_the_pair(settings):
+    """OMF-04."""
+    settings.BOOSTER_PARAMETERS = Parameters(Address("192.0.2.1", 5169), Address("192.0.2.2", 5169), "192.0.2.3")
+
+    found = findings("boosters")
+
+    assert [level for level, _ in found] == [Level.WRONG]
+    assert "192.0.2.3:5169 is neither BOOSTER_IP" in found[0][1]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="a pair needs PostgreSQL")
+def test_doctor_finds_a_missing_peer(settings):
+    """OMF-25."""
+    settings.BOOSTER_PARAMETERS = node(Role.PRIMARY)
+    Keeper().keep()
+
+    assert findings("boosters") == [(Level.WRONG, "The secondary Booster (10.0.0.2:5169) was never seen.")]
 
 
 def test_doctor_finds_a_missing_trigger():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -13,9 +14,10 @@ from pathlib import Path
 import httpx
 from django.db import connection
 
+from boosters.acting_rule import Seen
 from boosters.lease import database_moment
-from boosters.models import ActingLease
-from tests.backoffice.processes import Product, free_port, wait_for
+from boosters.models import ActingLease, BoosterNode
+from tests.backoffice.processes import Product, free_port, manage, wait_for
 
 
 class Wire:
@@ -116,6 +118,15 @@ class Node:
                 self.signal(signal.SIGCONT)
             self.product.__exit__()
             self.product = None
+
+    def is_steady(self) -> bool:
+        """Tell whether the node has been seen without a gap for as long as a handover asks."""
+        row = BoosterNode.objects.filter(role=self.name).first()
+        return row is not None and Seen(row.seen_at, row.steady_since).is_steady(database_moment())
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the node's commands, as its operator does."""
+        return manage(*arguments, data_dir=self._directory, **{**self._environment, "LOG_LEVEL": "ERROR"})
 
     def get(self, path: str) -> int:
         """Return the status of an answer, 0 where there is none."""

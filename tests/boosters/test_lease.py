@@ -1,11 +1,23 @@
 """The right to act in the database: who has it, and that nobody else writes."""
 
 import time
+from datetime import timedelta
+from random import Random
+from threading import Thread
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from boosters.lease import NoLongerActing, Right, acting_right, acting_write, claim, database_moment, locked_lease
+from boosters.lease import (
+    NoLongerActing,
+    Right,
+    acting_right,
+    acting_write,
+    claim,
+    database_moment,
+    locked_lease,
+    values_of,
+)
 from boosters.models import ActingLease
 from boosters.parameters import Role
 from events.models import Event
@@ -117,6 +129,64 @@ def test_a_write_that_waited_for_a_claim_is_refused(settings):
     found = outcomes(lambda: take(Role.SECONDARY), lambda: write(right), lambda: None)
 
     assert ([type(end) for end in found], written()) == ([type(None), NoLongerActing], 0)
+
+
+class Racer(Thread):
+    """A node that claims what has expired and writes by the right it remembers, with pauses beyond its lease."""
+
+    def __init__(self, role, seed, until):
+        super().__init__()
+        self.role, self.random, self.until = role, Random(seed), until
+        self.right, self.refused, self.failures = None, 0, []
+
+    def run(self):
+        try:
+            while time.monotonic() < self.until:
+                self.turn()
+                time.sleep(self.random.choice((0, 0, 0.005, 0.03)))
+        except Exception as error:
+            self.failures.append(error)
+        finally:
+            connection.close()
+
+    def turn(self):
+        if self.right is None or self.random.random() < 0.2:
+            with transaction.atomic():
+                row, moment = locked_lease(), database_moment()
+                if not values_of(row).is_held(moment):
+                    self.right = claim(row, self.role, moment)
+        if self.right is not None:
+            try:
+                with acting_write(self.right):
+                    time.sleep(self.random.choice((0, 0.002)))
+                    Event.objects.create(
+                        at="2026-05-04T12:00:00Z", kind="written", cause=self.role, data={"term": self.right.term}
+                    )
+            except NoLongerActing:
+                self.refused += 1
+
+
+@postgresql
+@pytest.mark.django_db(transaction=True)
+def test_every_term_has_one_writer_on_a_real_database(settings, monkeypatch):
+    """OMF-21, OMF-27: two connections that pause at random, in leases of 20 ms."""
+    monkeypatch.setattr("boosters.lease.LEASE", timedelta(milliseconds=20))
+    settings.BOOSTER_PARAMETERS = node(Role.PRIMARY)
+    until = time.monotonic() + 2
+    racers = [Racer(role, seed, until) for role, seed in ((Role.PRIMARY, 1), (Role.SECONDARY, 2))]
+
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+
+    written = [(row.data["term"], row.cause) for row in Event.objects.filter(kind="written").order_by("pk")]
+    writers = {}
+    assert [writers.setdefault(term, role) for term, role in written] == [role for _, role in written]
+    assert [term for term, _ in written] == sorted(term for term, _ in written)
+    assert [racer.failures for racer in racers] == [[], []]
+    assert min(len(writers), sum(racer.refused for racer in racers)) > 5
+    assert {*writers.values()} == {"primary", "secondary"}
 
 
 @postgresql

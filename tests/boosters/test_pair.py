@@ -112,6 +112,15 @@ def test_actingz_answers_200_on_the_acting_node_only(primary, settings):
     assert (statuses, answer.status_code, answer.json()["detail"]) == ([200], 503, "this node stands by.")
 
 
+def test_actingz_says_so_where_the_node_is_neither_of_the_pair(settings):
+    """OMF-04."""
+    settings.BOOSTER_PARAMETERS = Parameters(Address("192.0.2.1", 5169), Address("192.0.2.2", 5169), "192.0.2.3")
+
+    answer = Client().get("/actingz")
+
+    assert (answer.status_code, "is neither BOOSTER_IP" in answer.json()["detail"]) == (503, True)
+
+
 @pytest.fixture
 def windows():
     def login(user):

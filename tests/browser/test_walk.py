@@ -63,6 +63,7 @@ def every_address(tree):
     yield "checks", reverse("routing:checks")
     yield "booster-nodes", reverse("pair:nodes")
     yield "practise-takeover", reverse("pair:practise")
+    yield "join", reverse("pair:join", args=[MobileServer.objects.get(name="Oslo box").pk])
     yield "password-change", reverse("admin:password_change")
     for model in admin.site._registry:
         name = model._meta.model_name
