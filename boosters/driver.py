@@ -148,7 +148,7 @@ def _begin_by_itself(right: Right, moment: datetime) -> int:
                 )
             begun += 1
         except Refusal as refusal:
-            logger.info("roll-out-not-begun", patch=str(patch), why=refusal.detail)
+            logger.debug("roll-out-not-begun", patch=str(patch), why=refusal.detail)
     return begun
 
 

@@ -220,9 +220,17 @@ def _looked_at(roll_out: RollOut, target: Target, servers: Mapping[str, Known], 
 def _waiting(roll_out: RollOut, target: Target, server: Known, moment: datetime) -> Target:
     installed = known(server.version)
     if target.is_ordered:
-        if not server.is_reporting and moment - _last(target.ordered_at, moment) > TIMEOUT:
+        if moment - _last(target.ordered_at, moment) <= TIMEOUT:
+            return target
+        if not server.is_reporting:
             return replace(target, ordered_at=None)  # it never began: it gets its turn when it is back (OMF-33)
-        return target
+        return _moved(
+            target,
+            TargetState.FAILED,
+            moment,
+            f"Its agent reports, but has not taken up the order for {_minutes()} minutes: nothing was changed. "
+            "See the agent's log, and whether its version knows patches.",
+        )
     if roll_out.state is RollOutState.RUNNING and installed is not None:
         why = why_not_applicable(roll_out, installed)
         return _moved(target, TargetState.NOT_APPLICABLE, moment, why) if why else target

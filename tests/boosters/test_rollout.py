@@ -156,6 +156,15 @@ def test_a_server_that_went_off_before_it_began_waits_again_omf_33():
     assert (states(later), ordered(later), later.state) == ({"a": "waiting"}, [], RollOutState.RUNNING)
 
 
+def test_an_agent_that_reports_but_never_begins_fails_instead_of_keeping_the_others_waiting():
+    roll_out = drive(make_roll_out(make_target("a")), {"a": Known(OLD)}, NOON).roll_out
+
+    later = drive(roll_out, {"a": Known(OLD, reported_at=LATER)}, LATER).roll_out
+
+    assert (states(later), later.state) == ({"a": "failed"}, RollOutState.PAUSED)
+    assert later.cause.startswith("a: Its agent reports, but has not taken up the order for 10 minutes")
+
+
 def begun(state="restarting"):
     roll_out = make_roll_out(make_target("a", "OSLO"), make_target("b", "OSLO", priority=5))
     return say(drive(roll_out, all_know(roll_out), NOON).roll_out, "a", state)
