@@ -253,6 +253,7 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "accounts.tasks.prune_failed_logins",
         "accounts.tasks.prune_sessions",
         "boosters.tasks.prune_slots",
+        "boosters.tasks.sweep_patches",
         "events.tasks.prune_events",
         "fleet.tasks.prune_history",
         "notices.tasks.prune_notices",

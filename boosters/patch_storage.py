@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +27,8 @@ from boosters.patch_models import Patch, PatchPart
 BUCKET = "patches"
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 INCOMING = ".incoming-"
+LEFT_FOR = timedelta(days=1)
+"""How old a file must be that nobody can be writing any more."""
 
 
 class DiskFull(Refusal):
@@ -158,6 +161,22 @@ def forget(sha256: str) -> None:
     shared = bucket()
     if shared is not None:
         shared.delete(file_name(sha256))
+
+
+def sweep(moment: datetime) -> int:
+    """Remove what a killed process left behind: half files, and copies of patches that are gone; return how many."""
+    kept = {file_name(sha256) for sha256 in Patch.objects.values_list("sha256", flat=True)}
+    swept = 0
+    for path in directory().iterdir():
+        is_ours = path.name.startswith(INCOMING) or path.suffix == SUFFIX
+        try:
+            is_old = moment.timestamp() - path.stat().st_mtime > LEFT_FOR.total_seconds()
+        except FileNotFoundError:
+            continue
+        if is_ours and is_old and path.name not in kept:
+            path.unlink(missing_ok=True)
+            swept += 1
+    return swept
 
 
 def _pieces(stream: IO[bytes]) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from boosters import slots
+from boosters import patch_storage, slots
 from boosters.driver import drive
 from boosters.lease import database_moment
 
@@ -16,3 +16,8 @@ def drive_roll_outs() -> int:
 @shared_task
 def prune_slots() -> int:
     return slots.prune_slots(database_moment() - slots.KEPT)
+
+
+@shared_task
+def sweep_patches() -> int:
+    return patch_storage.sweep(timezone.now())

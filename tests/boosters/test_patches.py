@@ -1,7 +1,9 @@
 """Taking patches in and keeping their files (OMF-24, OMF-35)."""
 
 import errno
+import os
 import stat
+from datetime import timedelta
 
 import pytest
 from django.core.files.storage import storages
@@ -152,3 +154,23 @@ def test_a_patch_with_roll_outs_cannot_be_deleted_and_one_without_goes_whole():
     other = make_patch(version="1.3.0.0")
     patches.delete(other, timezone.now())
     assert list(Patch.objects.all()) == [patch]
+
+
+def test_what_a_killed_process_left_is_swept_after_a_day_and_nothing_else():
+    patch = make_patch()
+    home = patch_storage.directory()
+    now = timezone.now()
+    long_ago = (now - timedelta(days=2)).timestamp()
+    for name, moment in (
+        (".incoming-old", long_ago),
+        (".incoming-new", now.timestamp()),
+        ("gone.bpatch", long_ago),
+        ("notes.txt", long_ago),
+    ):
+        (home / name).write_bytes(b"x")
+        os.utime(home / name, (moment, moment))
+    os.utime(home / f"{patch.sha256}.bpatch", (long_ago, long_ago))
+
+    swept = patch_storage.sweep(now)
+
+    assert (swept, left()) == (2, sorted([".incoming-new", "notes.txt", f"{patch.sha256}.bpatch"]))
