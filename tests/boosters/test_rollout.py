@@ -322,8 +322,7 @@ class Drivers(RuleBasedStateMachine):
         )
         self.versions = dict.fromkeys(states(self.roll_out), OLD)
         self.off = set()
-        self.applied = []  # (server, number): each time an agent really applied something
-        self.begun = set()
+        self.touched = set()  # who was being changed, and has not been said to have failed since
 
     def servers(self):
         return {
@@ -336,6 +335,11 @@ class Drivers(RuleBasedStateMachine):
         once = drive(self.roll_out, self.servers(), self.now).roll_out
         again = drive(once, self.servers(), self.now).roll_out  # whoever takes over right then
         assert again == once
+        for before, after in zip(self.roll_out.targets, once.targets, strict=True):
+            if after.state is TargetState.FAILED:
+                self.touched.discard(after.server)
+            if after.ordered_at not in (None, before.ordered_at):
+                assert after.server not in self.touched  # nothing is applied twice (OMF-40)
         self.roll_out = once
 
     @rule(seconds=st.sampled_from([1, 30, 599, 602]))
@@ -351,9 +355,8 @@ class Drivers(RuleBasedStateMachine):
         target = target_of(self.roll_out, name)
         if name in self.off or not target.is_ordered:
             return
-        if state is TargetState.APPLYING and (name, target.number, target.ordered_at) not in self.begun:
-            self.begun.add((name, target.number, target.ordered_at))
-            self.applied.append((name, target.number, target.ordered_at))
+        if state.is_touching:
+            self.touched.add(name)
         if state is TargetState.DONE:
             self.versions[name] = NEW
         before = target.state
@@ -365,6 +368,7 @@ class Drivers(RuleBasedStateMachine):
         target = target_of(self.roll_out, name)
         if name not in self.off and target.is_ordered:
             self.roll_out = say(self.roll_out, name, "failed", self.now, detail="Disk full.")
+            self.touched.discard(name)
 
     @precondition(lambda self: self.roll_out.state is RollOutState.PAUSED)
     @rule(name=st.sampled_from(["oslo-1", "oslo-2", "rome", "main"]), way=st.sampled_from(["resume", "skip"]))
