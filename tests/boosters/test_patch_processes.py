@@ -1,10 +1,12 @@
 """Patches through the real web server: large bodies streamed in, files streamed out without holding threads."""
 
+import re
 import threading
 import time
 
 import httpx
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from boosters import rolling
@@ -14,7 +16,7 @@ from servers.agent_tokens import issue_agent_token
 from servers.models import ServerReport
 from tests import serving
 from tests.boosters.makers import FILES, make_archive, make_container, write_keys
-from tests.factories import make_organization, make_server, make_user_token
+from tests.factories import make_admin, make_organization, make_server, make_user_token
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 MIB = 2**20
@@ -32,6 +34,22 @@ def in_pieces(content):
     return (content[start : start + MIB] for start in range(0, len(content), MIB))
 
 
+def upload_in_window(client, content):
+    """Send a file as the window does, with the session of an administrator."""
+    browser = Client()
+    browser.force_login(make_admin())
+    cookies = {"sessionid": browser.cookies["sessionid"].value}
+    page = httpx.get(f"{client.base_url}/admin/patches/", cookies=cookies)
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)[1]
+    return httpx.post(
+        f"{client.base_url}/admin/patches/upload/",
+        data={"csrfmiddlewaretoken": token},
+        files={"file": ("next.bpatch", content)},
+        cookies=cookies | {"csrftoken": page.cookies["csrftoken"]},
+        timeout=30,
+    )
+
+
 def test_a_large_patch_comes_in_and_many_agents_fetch_it_at_their_rate(tmp_path, settings):
     container = make_container(make_archive(FILES | {"big": noise(12 * MIB)}))
     administrator = {"Authorization": f"Bearer {make_user_token()}"}
@@ -45,6 +63,7 @@ def test_a_large_patch_comes_in_and_many_agents_fetch_it_at_their_rate(tmp_path,
     with serving.web_server(
         tmp_path / "data",
         DATABASE_URL=serving.test_database_url(),
+        SECRET_KEY=settings.SECRET_KEY,
         TOKEN_DIGEST_KEY=settings.TOKEN_DIGEST_KEY,
         BOOSTER_PATCH_KEYS=str(write_keys(tmp_path / "patch_keys")),
         BOOSTER_LARGEST_PATCH_MB="13",
@@ -62,7 +81,10 @@ def test_a_large_patch_comes_in_and_many_agents_fetch_it_at_their_rate(tmp_path,
         kept = upload(container, **administrator)
         assert (stranger.status_code, too_large.status_code, kept.status_code) == (413, 413, 201)
 
-        rolling.create(Patch.objects.get(), now, bytes_per_s=400_000)
+        in_window = upload_in_window(client, make_container(make_archive(FILES | {"big": noise(9 * MIB)}), name="Next"))
+        assert (in_window.status_code, Patch.objects.count()) == (302, 2)
+
+        rolling.create(Patch.objects.get(name="Summer release"), now, bytes_per_s=400_000)
         drive(now)
         file = client.get("/api/v1/agent/order", headers=agents[0]).json()["patch"]["file"]
         counts = [0] * len(agents)
