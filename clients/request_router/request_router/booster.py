@@ -1,0 +1,170 @@
+"""The Boosters as a terminal calls them: the first that answers, and the first again when it is back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from request_router.documents import WrongDocument, address, parsed
+from request_router.transport import Answer, NoAnswer, call
+
+PREFIX = "/api/v1/terminal"
+ANSWER_WITHIN_S = 10.0
+BEYOND_THE_WAIT_S = 5.0
+PASSED_OVER_S = 30.0
+"""A Booster that did not answer is tried last for so long, then in its place again."""
+
+
+class NoBooster(Exception):
+    """None of the Boosters gave an answer; the text names each with the reason. `retry_after_s`: not before."""
+
+    def __init__(self, reasons: Sequence[str], retry_after_s: float = 0.0) -> None:
+        super().__init__("; ".join(reasons) or "no Booster is known")
+        self.retry_after_s = retry_after_s
+
+
+class Refused(Exception):
+    """A Booster refuses what it was asked; asking another one, or again, would not help."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """A document that is new to the caller, its tag and revision, and since how many seconds it may be stale."""
+
+    body: bytes
+    tag: str
+    revision: int
+    stale_s: int | None
+    booster: str
+
+
+class Boosters:
+    """An ordered list of Boosters, and which of them did not answer lately. Safe for several threads."""
+
+    def __init__(
+        self, client: httpx.Client, urls: Sequence[str], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._monotonic = monotonic
+        self._failed_at: dict[str, float] = {}
+        self.urls = tuple(urls)
+
+    def in_order(self) -> list[str]:
+        """Return the Boosters in the order to call them: the primary first, those that failed lately last."""
+        now = self._monotonic()
+
+        def failed_lately(url: str) -> bool:
+            return now - self._failed_at.get(url, -PASSED_OVER_S) < PASSED_OVER_S
+
+        return sorted(self.urls, key=failed_lately)
+
+    def _answers(
+        self, method: str, path: str, *, timeout_s: float, headers: Mapping[str, str], body: object = None
+    ) -> Iterator[tuple[str, Answer | str]]:
+        for url in self.in_order():
+            try:
+                answer = call(self._client, method, url + path, timeout_s=timeout_s, headers=headers, body=body)
+            except NoAnswer as error:
+                self._failed_at[url] = self._monotonic()
+                yield url, str(error)
+                continue
+            self._failed_at.pop(url, None)
+            yield url, answer
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+        timeout_s: float = ANSWER_WITHIN_S,
+    ) -> tuple[str, Answer]:
+        """Return the first answer that is one, and whose; raises NoBooster or Refused.
+
+        503, 429, other 5xx and redirects are no answer: the next Booster is asked.
+        """
+        reasons: list[str] = []
+        retry_after_s = 0.0
+        sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+        for url, answer in self._answers(method, PREFIX + path, timeout_s=timeout_s, headers=sent, body=body):
+            if isinstance(answer, str):
+                reasons.append(f"{url}: {answer}")
+            elif answer.status in (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT):
+                return url, answer
+            elif (
+                HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+                and answer.status != HTTPStatus.TOO_MANY_REQUESTS
+            ):
+                raise Refused(answer.status, _detail(answer))
+            else:
+                reasons.append(f"{url}: HTTP {answer.status}")
+                retry_after_s = max(retry_after_s, _seconds(answer.headers.get("Retry-After", "")))
+        raise NoBooster(reasons, retry_after_s)
+
+    def poll(self, door: str, *, token: str, tag: str = "", wait_s: int = 0) -> Polled | None:
+        """Return a document if it is another than the one with `tag`, None if not; `wait_s` holds the request.
+
+        Raises NoBooster, Refused or WrongDocument.
+        """
+        path = f"/{door}?wait={wait_s}" if wait_s else f"/{door}"
+        url, answer = self.ask(
+            "GET",
+            path,
+            token=token,
+            headers={"If-None-Match": f'"{tag}"'} if tag else {},
+            timeout_s=wait_s + BEYOND_THE_WAIT_S if wait_s else ANSWER_WITHIN_S,
+        )
+        if answer.status == HTTPStatus.NOT_MODIFIED:
+            return None
+        revision = answer.headers.get("X-Booster-Revision", "")
+        stale = answer.headers.get("X-Booster-Stale", "")
+        return Polled(
+            answer.content,
+            answer.headers.get("ETag", "").strip('"').removesuffix("-gzip"),
+            int(revision) if revision.isdigit() else 0,
+            int(stale) if stale.isdigit() else None,
+            url,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    token: str
+    boosters: tuple[str, ...]
+
+
+def activate(boosters: Boosters, terminal: str, code: str, software: str) -> Activated:
+    """Trade an activation code for the terminal's token; raises NoBooster, Refused or WrongDocument."""
+    body = {"terminal": terminal, "code": code, "software": software}
+    _, answer = boosters.ask("POST", "/activate", body=body)
+    told = parsed(answer.content)
+    if not isinstance(told, dict) or not isinstance(told.get("token"), str):
+        raise WrongDocument("The Booster's answer to the activation has no token.")
+    urls = told.get("boosters")
+    listed = tuple(address(url, "boosters") for url in urls) if isinstance(urls, list) else ()
+    return Activated(told["token"], listed)
+
+
+def _detail(answer: Answer) -> str:
+    try:
+        told: Any = json.loads(answer.content)
+    except ValueError:
+        told = None
+    detail = told.get("detail") if isinstance(told, dict) else None
+    return detail if isinstance(detail, str) else f"HTTP {answer.status}"
+
+
+def _seconds(text: str) -> float:
+    return min(float(text), 3_600.0) if text.isdigit() else 0.0

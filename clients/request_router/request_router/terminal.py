@@ -1,0 +1,217 @@
+"""A whole terminal: the router, kept up to date by the Boosters, with its queue going on in the background."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from request_router.booster import Boosters, NoBooster, Refused
+from request_router.documents import Server, WrongDocument, configuration_of, parsed, status_of
+from request_router.queue import Queue
+from request_router.router import RequestRouter, Result
+from request_router.state import Kept, State, StateUnusable
+from request_router.transport import HttpTransport, http_client
+
+logger = logging.getLogger("request_router")
+
+CONFIGURATION, STATUS = "configuration", "status"
+WAIT_S = 50
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+OTHERS_TURN_MS = 5_000
+SPREAD = 0.3
+"""Pauses are longer by up to this share, so that tills that lost a Booster together do not come back together."""
+
+
+class NotActivated(Exception):
+    """The folder holds no token yet."""
+
+
+class SteadyClock:
+    def now_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+
+def pause_s(failures: int, not_before_s: float = 0.0, chance: Callable[[], float] = random.random) -> float:
+    """Return how long to wait after so many failures in a row: growing, at most a minute, spread."""
+    grown: float = min(FIRST_PAUSE_S * 2.0 ** max(failures - 1, 0), LONGEST_PAUSE_S)
+    return max(grown, not_before_s) * (1 + SPREAD * chance())
+
+
+class Terminal:
+    """One terminal of a folder; `start` begins to poll and to deliver, `close` ends both.
+
+    Starts with the last good documents and works without any Booster. Raises NotActivated, StateUnusable
+    or QueueUnusable.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        client: httpx.Client | None = None,
+        home_url: str = "",
+        headers_for: Callable[[Server], Mapping[str, str]] = lambda server: {},
+        log_in_again: Callable[[Server], bool] = lambda server: False,
+        software: str = "",
+    ) -> None:
+        identity = state.identity()
+        if identity is None:
+            raise NotActivated(f"The folder {state.folder} holds no token: activate the terminal first.")
+        self.state = state
+        self.name = str(identity.get("terminal", ""))
+        self._token = str(identity["token"])
+        self._client = client or http_client()
+        self.boosters = Boosters(self._client, [str(url) for url in identity["boosters"]])
+        self._software = software
+        self._stopping = threading.Event()
+        self._due = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.tags: dict[str, str] = {}
+        self.received_at: dict[str, float] = {}
+        self.revision = 0
+        self.ended_by = ""
+        self.router = RequestRouter(
+            HttpTransport(self._client, headers_for),
+            Queue(state.queue_path),
+            SteadyClock(),
+            home_url=home_url,
+            log_in_again=log_in_again,
+            wall_ms=lambda: time.time_ns() // 1_000_000,
+        )
+        self.router.when_due = self._due.set
+        self._turn = state.take_turn()
+        for door in (CONFIGURATION, STATUS):
+            if (kept := state.document(door)) is not None:
+                try:
+                    self._take(door, kept)
+                except WrongDocument:
+                    logger.warning("The %s on disk cannot be used.", door)
+
+    def request(self, path: str, body: Mapping[str, Any] | None = None) -> Result:
+        return self.router.request(path, body)
+
+    def deliver(self) -> None:
+        """Ping and deliver what is due, unless another program of this folder does: the order is one program's."""
+        self._turn = self._turn or self.state.take_turn()
+        if self._turn is not None:
+            self.router.pump()
+
+    # --- Documents -------------------------------------------------------------------------------
+
+    def _take(self, door: str, kept: Kept) -> None:
+        """Put a document into force; raises WrongDocument and leaves the old one."""
+        value = parsed(kept.body)
+        if door == CONFIGURATION:
+            configuration = configuration_of(value)
+            self.router.configure(configuration)
+            self.revision = kept.revision
+            if configuration.boosters:
+                self.boosters.urls = configuration.boosters
+        else:
+            self.router.told(status_of(value))
+        self.tags[door] = kept.tag
+        self.received_at[door] = kept.received_at
+        self._due.set()
+
+    def poll(self, door: str, wait_s: int = 0) -> bool:
+        """Ask for a document once; return whether there was a new one, which is then in force and on disk.
+
+        Raises NoBooster, Refused, WrongDocument or StateUnusable; the last good document stays.
+        """
+        polled = self.boosters.poll(door, token=self._token, tag=self.tags.get(door, ""), wait_s=wait_s)
+        if polled is None:
+            self.received_at[door] = time.time()
+            return False
+        kept = Kept(polled.body, polled.tag, polled.revision, time.time())
+        self._take(door, kept)
+        self.state.store_document(door, kept)
+        return True
+
+    def report(self) -> float:
+        """Tell a Booster what waits and whom the terminal reaches; return after how many seconds to tell again."""
+        observed = [
+            {"key": server.key, "reachable": self.router.is_online(server.key)}
+            for server in (self.router.configuration.servers if self.router.configuration else ())
+        ]
+        body = {
+            "revision": self.revision,
+            "queue_length": self.router.queue.length(),
+            "software": self._software[:60],
+            "observed": observed[:1_000],
+        }
+        _, answer = self.boosters.ask("POST", "/heartbeat", token=self._token, body=body)
+        told = parsed(answer.content)
+        seconds = told.get("next_interval_s") if isinstance(told, dict) else None
+        return float(seconds) if isinstance(seconds, int) and seconds > 0 else LONGEST_PAUSE_S
+
+    # --- The background --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to poll, to report and to deliver."""
+        loops: dict[str, Callable[[], None]] = {
+            CONFIGURATION: lambda: self._keep(lambda: self._poll_once(CONFIGURATION)),
+            STATUS: lambda: self._keep(lambda: self._poll_once(STATUS)),
+            "reports": lambda: self._keep(self.report),
+            "queue": self._pump,
+        }
+        for name, loop in loops.items():
+            thread = threading.Thread(target=loop, name=f"router-{name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _poll_once(self, door: str) -> float:
+        self.poll(door, WAIT_S if door in self.tags else 0)
+        return 0.0
+
+    def _keep(self, action: Callable[[], float]) -> None:
+        """Do something again and again, with growing pauses while it fails; end where the terminal was revoked."""
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                rest = action()
+                failures = 0
+            except Refused as refused:
+                if refused.status == HTTPStatus.GONE:
+                    self.ended_by = str(refused)
+                    logger.warning("The Booster ended this terminal: %s", refused)
+                    return
+                failures, rest = failures + 1, LONGEST_PAUSE_S
+                logger.warning("A Booster refused: %s", refused)
+            except NoBooster as error:
+                failures += 1
+                rest = pause_s(failures, error.retry_after_s)
+                logger.info("No Booster: %s", error)
+            except (WrongDocument, StateUnusable) as error:
+                failures += 1
+                rest = pause_s(failures)
+                logger.warning("%s The last good document stays.", error)
+            self._stopping.wait(rest)
+
+    def _pump(self) -> None:
+        while not self._stopping.is_set():
+            self._due.clear()
+            self.deliver()
+            due_at = self.router.due_at_ms() if self._turn is not None else SteadyClock().now_ms() + OTHERS_TURN_MS
+            now = SteadyClock().now_ms()
+            self._due.wait(None if due_at is None else max(due_at - now, 0) / 1000)
+
+    def close(self) -> None:
+        """End the background work and close the queue; what waits is delivered when the terminal starts again."""
+        self._stopping.set()
+        self._due.set()
+        for thread in self._threads:
+            if thread.name == "router-queue":
+                thread.join(timeout=30)
+        self._client.close()
+        for thread in self._threads:
+            thread.join(timeout=2)
+        self.router.queue.close()
+        if self._turn is not None:
+            self._turn.close()
