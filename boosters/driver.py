@@ -9,7 +9,7 @@ import structlog
 from django.db.models import F, Q
 
 from backoffice.refusals import Refusal
-from boosters import rolling, rollout
+from boosters import intervention, rolling, rollout
 from boosters.lease import NoLongerActing, Right, acting_right, acting_write
 from boosters.patch_models import Patch, ReportedVersion, RollOut, RollOutTarget, Step
 from boosters.rollout import Known
@@ -57,7 +57,7 @@ def _drive_one(pk: int, right: Right, moment: datetime) -> bool:
             rollout.RollOutState.PLANNED,
             rollout.RollOutState.RUNNING,
         ):
-            begun = rollout.pause(before, "Without a valid licence nothing is rolled out (OMF-41).")
+            begun = intervention.pause(before, "Without a valid licence nothing is rolled out (OMF-41).")
         else:
             begun = before
         outcome = rollout.drive(begun, servers, moment, _busy_elsewhere(row))

@@ -12,9 +12,9 @@ from django.db.models import Q
 
 from accounts.models import User
 from backoffice.refusals import Conflict, FieldError, Invalid
-from boosters import rollout
+from boosters import intervention, rollout
+from boosters.intervention import NotNow
 from boosters.patch_models import DETAIL_LENGTH, Patch, RollOut, RollOutState, RollOutTarget, Step, TargetState
-from boosters.rollout import NotNow
 from boosters.versions import Range, parse
 from events.log import record
 from fleet.models import Maintenance
@@ -319,20 +319,20 @@ def _refuse_what_is_busy(chosen: Sequence[tuple[MobileServer, int]]) -> None:
 
 def pause(pk: int, moment: datetime, actor: User | None = None) -> RollOut:
     by = f"Paused by {actor}." if actor else "Paused."
-    return _act("pause", pk, lambda before: rollout.pause(before, by), moment, actor)
+    return _act("pause", pk, lambda before: intervention.pause(before, by), moment, actor)
 
 
 def resume(pk: int, moment: datetime, actor: User | None = None) -> RollOut:
     refuse_unless_allowed(Action.ROLL_OUT)
-    return _act("resume", pk, lambda before: rollout.resume(before, moment), moment, actor)
+    return _act("resume", pk, lambda before: intervention.resume(before, moment), moment, actor)
 
 
 def cancel(pk: int, moment: datetime, actor: User | None = None) -> RollOut:
-    return _act("cancel", pk, lambda before: rollout.cancel(before, moment), moment, actor)
+    return _act("cancel", pk, lambda before: intervention.cancel(before, moment), moment, actor)
 
 
 def skip(pk: int, server_key: str, moment: datetime, actor: User | None = None) -> RollOut:
-    return _act("skip", pk, lambda before: rollout.skip(before, server_key, moment), moment, actor, server_key)
+    return _act("skip", pk, lambda before: intervention.skip(before, server_key, moment), moment, actor, server_key)
 
 
 def _act(

@@ -7,7 +7,7 @@ taken too long, when to pause, when it is over. An agent's word moves its own se
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -200,7 +200,7 @@ def _looked_at(roll_out: RollOut, target: Target, servers: Mapping[str, Known], 
     if target.state.is_over:
         return target
     if not server.is_there:
-        return _moved(target, TargetState.SKIPPED, moment, "The server is not active any more.")
+        return moved(target, TargetState.SKIPPED, moment, "The server is not active any more.")
     if target.state is TargetState.WAITING:
         return _waiting(roll_out, target, server, moment)
     if target.state is TargetState.RESTARTING:
@@ -208,11 +208,11 @@ def _looked_at(roll_out: RollOut, target: Target, servers: Mapping[str, Known], 
     heard_at = max(filter(None, (target.heard_at, target.since, server.reported_at)), default=moment)
     if moment - heard_at <= TIMEOUT:
         return target
-    return _moved(
+    return moved(
         target,
         TargetState.FAILED,
         moment,
-        f"Nothing was heard of it for {_minutes()} minutes while {_word(target.state)}. "
+        f"Nothing was heard of it for {_minutes()} minutes while {word(target.state)}. "
         "See whether the server and its agent run.",
     )
 
@@ -224,7 +224,7 @@ def _waiting(roll_out: RollOut, target: Target, server: Known, moment: datetime)
             return target
         if not server.is_reporting:
             return replace(target, ordered_at=None)  # it never began: it gets its turn when it is back (OMF-33)
-        return _moved(
+        return moved(
             target,
             TargetState.FAILED,
             moment,
@@ -233,18 +233,18 @@ def _waiting(roll_out: RollOut, target: Target, server: Known, moment: datetime)
         )
     if roll_out.state is RollOutState.RUNNING and installed is not None:
         why = why_not_applicable(roll_out, installed)
-        return _moved(target, TargetState.NOT_APPLICABLE, moment, why) if why else target
+        return moved(target, TargetState.NOT_APPLICABLE, moment, why) if why else target
     return target
 
 
 def _restarting(roll_out: RollOut, target: Target, server: Known, moment: datetime) -> Target:
     is_newly_heard = server.reported_at is not None and server.reported_at >= _last(target.since, server.reported_at)
     if is_newly_heard and has_arrived(roll_out, target, server.version):
-        return _moved(target, TargetState.DONE, moment, f"It reports {server.version}.")
+        return moved(target, TargetState.DONE, moment, f"It reports {server.version}.")
     if moment - _last(target.since, moment) <= TIMEOUT:
         return target
     has = f"it still reports {server.version}" if is_newly_heard and server.version else "it has not reported"
-    return _moved(
+    return moved(
         target,
         TargetState.FAILED,
         moment,
@@ -340,14 +340,14 @@ def heard(
         return target
     alive = replace(target, heard_at=moment)
     if state is TargetState.FAILED:
-        return _moved(alive, state, moment, detail or f"It failed while {_word(target.state)}.")
+        return moved(alive, state, moment, detail or f"It failed while {word(target.state)}.")
     if state is TargetState.DONE:
         wanted, told = expected(roll_out, target), known(version)
         if told is not None and wanted is not None and told != wanted:
-            return _moved(alive, TargetState.FAILED, moment, f"It is done, but has {told} instead of {wanted}.")
+            return moved(alive, TargetState.FAILED, moment, f"It is done, but has {told} instead of {wanted}.")
     if STEPS.index(state) <= STEPS.index(target.state):
         return alive
-    return _moved(alive, state, moment, detail)
+    return moved(alive, state, moment, detail)
 
 
 def reported(roll_out: RollOut, target: Target, version: str, moment: datetime) -> Target:
@@ -357,75 +357,11 @@ def reported(roll_out: RollOut, target: Target, version: str, moment: datetime) 
     alive = replace(target, heard_at=moment)
     if not has_arrived(roll_out, target, version):
         return alive
-    return _moved(alive, TargetState.DONE, moment, f"It reports {version}.")
+    return moved(alive, TargetState.DONE, moment, f"It reports {version}.")
 
 
-# --- The administrator ---------------------------------------------------------------------------
-
-
-class NotNow(ValueError):
-    """What an administrator asks does not fit the present state; says why."""
-
-
-def pause(roll_out: RollOut, cause: str) -> RollOut:
-    """Let nobody else begin; who has begun goes on."""
-    if roll_out.state not in (RollOutState.RUNNING, RollOutState.PLANNED):
-        raise NotNow(f"The roll-out is {roll_out.state}: it cannot be paused.")
-    return replace(roll_out, state=RollOutState.PAUSED, cause=cause)
-
-
-def resume(roll_out: RollOut, moment: datetime) -> RollOut:
-    """Go on, and try the servers that failed once more (OMF-39)."""
-    if roll_out.state is not RollOutState.PAUSED:
-        raise NotNow(f"The roll-out is {roll_out.state}: only a paused one can be resumed.")
-    targets = tuple(
-        replace(target, state=TargetState.WAITING, ordered_at=None, heard_at=None, since=moment, detail="")
-        if target.state is TargetState.FAILED
-        else target
-        for target in roll_out.targets
-    )
-    return replace(roll_out, state=RollOutState.RUNNING, cause="", begins_at=None, targets=targets)
-
-
-def skip(roll_out: RollOut, server: str, moment: datetime) -> RollOut:
-    """Leave one server out; a roll-out that was paused for it alone goes on (OMF-39)."""
-    if roll_out.state.is_over:
-        raise NotNow(f"The roll-out is {roll_out.state}: there is nothing left to skip.")
-    found = next((target for target in roll_out.targets if target.server.lower() == server.lower()), None)
-    if found is None:
-        raise NotNow(f"{server} is not part of this roll-out.")
-    if found.state.is_touching:
-        raise NotNow(f"{server} is {_word(found.state)}: wait for how that ends.")
-    if found.state.is_over and found.state is not TargetState.FAILED:
-        raise NotNow(f"{server} is {found.state.replace('_', ' ')} already.")
-    was_failed = found.state is TargetState.FAILED
-    skipped = _moved(found, TargetState.SKIPPED, moment, found.detail if was_failed else "")
-    targets = tuple(skipped if target is found else target for target in roll_out.targets)
-    is_clear = was_failed and not any(target.state is TargetState.FAILED for target in targets)
-    if is_clear and roll_out.state is RollOutState.PAUSED:
-        return replace(roll_out, targets=targets, state=RollOutState.RUNNING, cause="")
-    return replace(roll_out, targets=targets)
-
-
-def cancel(roll_out: RollOut, moment: datetime) -> RollOut:
-    """End it: nobody begins any more, who only downloads stops, who is being changed goes to its end."""
-    if roll_out.state.is_over:
-        raise NotNow(f"The roll-out is {roll_out.state} already.")
-    targets = tuple(
-        target
-        if target.state.is_over or target.state.is_touching
-        else _moved(target, TargetState.SKIPPED, moment, "The roll-out was cancelled.")
-        for target in roll_out.targets
-    )
-    return replace(roll_out, state=RollOutState.CANCELLED, cause="", targets=targets)
-
-
-def back_in_turn(roll_out: RollOut) -> Iterator[Target]:
-    """Yield the servers that have the patch by this roll-out: those that rolling it back concerns."""
-    return (target for target in roll_out.targets if target.state is TargetState.DONE)
-
-
-def _moved(target: Target, state: TargetState, moment: datetime, detail: str) -> Target:
+def moved(target: Target, state: TargetState, moment: datetime, detail: str) -> Target:
+    """Return a target in another state, since `moment`."""
     return replace(target, state=state, since=moment, detail=detail)
 
 
@@ -437,5 +373,6 @@ def _minutes() -> int:
     return int(TIMEOUT.total_seconds() // 60)
 
 
-def _word(state: TargetState) -> str:
+def word(state: TargetState) -> str:
+    """Return what people read for a state."""
     return state.value.replace("_", " ")

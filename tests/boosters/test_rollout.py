@@ -8,12 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from boosters import rollout
+from boosters import intervention
+from boosters.intervention import NotNow
 from boosters.rollout import (
     STEPS,
     TIMEOUT,
     Known,
-    NotNow,
     Patch,
     RollOut,
     RollOutState,
@@ -212,9 +212,9 @@ def test_a_failing_backup_stays_on_the_old_version_and_pauses_omf_37_omf_39():
 def test_an_administrator_resumes_skips_or_cancels_after_a_failure_omf_39():
     paused = drive(say(begun(), "a", "failed", detail="No."), all_know(begun()), NOON).roll_out
 
-    resumed = rollout.resume(paused, NOON)
-    skipped = rollout.skip(paused, "a", NOON)
-    cancelled = rollout.cancel(paused, NOON)
+    resumed = intervention.resume(paused, NOON)
+    skipped = intervention.skip(paused, "a", NOON)
+    cancelled = intervention.cancel(paused, NOON)
 
     assert (states(resumed), resumed.state) == ({"a": "waiting", "b": "waiting"}, RollOutState.RUNNING)
     assert (states(skipped), skipped.state) == ({"a": "skipped", "b": "waiting"}, RollOutState.RUNNING)
@@ -226,22 +226,24 @@ def test_who_is_being_changed_is_neither_skipped_nor_cancelled(state):
     roll_out = begun(state)
 
     with pytest.raises(NotNow, match="wait for how that ends"):
-        rollout.skip(roll_out, "a", NOON)
+        intervention.skip(roll_out, "a", NOON)
 
-    cancelled = rollout.cancel(roll_out, NOON)
+    cancelled = intervention.cancel(roll_out, NOON)
     assert states(cancelled) == {"a": state, "b": "skipped"}
     assert states(say(cancelled, "a", "done", version=NEW)) == {"a": "done", "b": "skipped"}
 
 
 @pytest.mark.parametrize(
-    "act", [rollout.pause, rollout.resume, rollout.skip, rollout.cancel], ids=["pause", "resume", "skip", "cancel"]
+    "act",
+    [intervention.pause, intervention.resume, intervention.skip, intervention.cancel],
+    ids=["pause", "resume", "skip", "cancel"],
 )
 def test_what_is_over_stays_over(act):
     done = replace(begun(), state=RollOutState.DONE)
     argument = {"pause": "x", "resume": NOON, "skip": "a", "cancel": NOON}[act.__name__]
 
     with pytest.raises(NotNow, match="done"):
-        act(done, argument, *([NOON] if act is rollout.skip else []))
+        act(done, argument, *([NOON] if act is intervention.skip else []))
 
 
 def test_the_next_wave_begins_when_the_one_before_is_through_and_has_shown_that_it_works():
@@ -375,9 +377,9 @@ class Drivers(RuleBasedStateMachine):
     def help(self, name, way):
         try:
             if way == "resume":
-                self.roll_out = rollout.resume(self.roll_out, self.now)
+                self.roll_out = intervention.resume(self.roll_out, self.now)
             else:
-                self.roll_out = rollout.skip(self.roll_out, name, self.now)
+                self.roll_out = intervention.skip(self.roll_out, name, self.now)
         except NotNow:
             pass
 
