@@ -1,0 +1,5 @@
+import sys
+
+from booster_agent.command import main
+
+sys.exit(main())
