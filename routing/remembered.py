@@ -14,7 +14,9 @@ from routing.answers import Answer
 from routing.store import Snapshot
 from terminals.tokens import TokenState
 
-MOST = 20_000
+MOST_BYTES = 16 * 2**20
+OVERHEAD_BYTES = 1_500
+"""What a remembered answer takes beside its body."""
 Key = tuple[Any, ...]
 
 
@@ -31,11 +33,18 @@ class Remembered:
 
 
 class Memory:
-    """Answers by the request's path, method and the headers that decide; all forgotten with a new snapshot."""
+    """Answers by the request's path, method and the headers that decide; all forgotten with a new snapshot.
+
+    They take about MOST_BYTES at most, bodies included: these would outlive what bounds the compiled documents.
+    """
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
         self._answers: dict[Key, Remembered] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._answers)
 
     @staticmethod
     def key_of(scope: Mapping[str, Any]) -> Key | None:
@@ -64,7 +73,11 @@ class Memory:
         """
         if token.replaced_at is not None or not token.is_used:
             return
-        if snapshot is not self._snapshot or len(self._answers) >= MOST:
+        size = OVERHEAD_BYTES + len(given.body)
+        if snapshot is not self._snapshot or self._bytes + size > MOST_BYTES:
             self._answers = {}
+            self._bytes = 0
             self._snapshot = snapshot
+        if key not in self._answers:
+            self._bytes += size
         self._answers[key] = Remembered(given, token)

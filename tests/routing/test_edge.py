@@ -566,15 +566,19 @@ def test_calls_that_are_answered_from_memory_are_noted(terminal, token):
     assert TerminalReport.objects.get().revision == store.snapshot.revision
 
 
-def test_no_more_answers_are_remembered_than_there_is_room_for(token, monkeypatch):
-    monkeypatch.setattr("routing.remembered.MOST", 2)
+def test_no_more_answers_are_remembered_than_there_is_room_for_their_bodies(token, monkeypatch):
+    monkeypatch.setattr("routing.remembered.OVERHEAD_BYTES", 1)
     store.refresh()
+    body_bytes = len(answers_of(token)[0][2])
+    monkeypatch.setattr("routing.remembered.MOST_BYTES", 2 * (1 + body_bytes))
 
     async def scene():
         serving = Serving()
+        numbers = []
         for number in range(5):
             task, _ = serving.begin(token, accept_encoding=f"x{number}")
             await task
-        return len(serving.edge._memory._answers)
+            numbers.append(len(serving.edge._memory))
+        return numbers
 
-    assert run(scene()) == 1
+    assert run(scene()) == [1, 2, 1, 2, 1]
