@@ -15,6 +15,7 @@ from django.db import DatabaseError
 
 from backoffice.credentials import Credential, is_secret
 from routing import document, revision
+from routing.collecting import uncollected
 from routing.compiled import CompiledDocuments, Key
 from routing.disk_snapshot import Kept
 from routing.document import UNOBSERVED, Document, Door, ServerState, Writer
@@ -166,7 +167,8 @@ class Store:
             numbers = revision.numbers()
             old = self.snapshot
             if old is None or old.numbers != numbers:
-                self.snapshot = self._load(old, numbers)
+                with uncollected():
+                    self.snapshot = self._load(old, numbers)
             self._checked_at = time.monotonic()
             return self.snapshot is not old
 
