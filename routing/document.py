@@ -85,6 +85,7 @@ def configuration(landscape: Landscape, organization: OrganizationCode, boosters
     servers = landscape.terminal_servers(organization)
     return {
         **_head(landscape, organization, servers),
+        "preferences": _preferences(landscape, organization),
         "servers": [_server(landscape, server) for server in servers],
         "services": _services(landscape),
         "boosters": list(boosters),
@@ -100,11 +101,14 @@ def _head(landscape: Landscape, organization: OrganizationCode, servers: Sequenc
             "path": list(landscape.path(organization)),
         },
         "multi_server": bool(servers),
-        "preferences": {
-            definition.key: landscape.preference(definition.key, organization).value
-            for definition in DEFINITIONS
-            if definition.in_configuration
-        },
+    }
+
+
+def _preferences(landscape: Landscape, organization: OrganizationCode) -> dict[str, Any]:
+    return {
+        definition.key: landscape.preference(definition.key, organization).value
+        for definition in DEFINITIONS
+        if definition.in_configuration
     }
 
 
@@ -155,6 +159,19 @@ class Writer:
         self._landscape = landscape
         self._boosters = canonical_json(list(boosters))
         self._servers: dict[str, bytes] = {}
+        self._preferences: dict[tuple[OrganizationCode, ...], bytes] = {}
+
+    @cached_property
+    def _with_preferences(self) -> frozenset[OrganizationCode | None]:
+        return frozenset(organization for _, organization in self._landscape.preferences)
+
+    def _preferences_of(self, organization: OrganizationCode) -> bytes:
+        """Write the preferences once for all organizations whose lineages meet the same values."""
+        deciding = tuple(code for code in self._landscape.lineage(organization) if code in self._with_preferences)
+        written = self._preferences.get(deciding)
+        if written is None:
+            written = self._preferences[deciding] = canonical_json(_preferences(self._landscape, organization))
+        return written
 
     @cached_property
     def _services(self) -> bytes:
@@ -172,6 +189,8 @@ class Writer:
         return b"".join(
             (
                 head[:-1],
+                b',"preferences":',
+                self._preferences_of(organization),
                 b',"servers":[',
                 b",".join([self._server(server) for server in servers]),
                 b'],"services":',
