@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.core.management import call_command
+from django.db import connection, transaction
 from django.utils import timezone
 
 from backoffice.credentials import make_credential
@@ -11,7 +13,22 @@ from servers.models import AgentToken, MobileServer, OrganizationByServer, Servi
 from services.models import MobileService, Module
 from terminals.models import Terminal, TerminalToken
 
-REGIONS = 10
+SMALLEST_LARGE = 100
+"""Chains with fewer organizations than this have three regions, others ten."""
+
+
+def refill(organizations: int, servers: int, services: int) -> None:
+    """Let the database hold a chain of that size and nothing else."""
+    call_command("flush", interactive=False, verbosity=0)
+    with transaction.atomic():
+        fill(organizations, servers, services)
+    analyze()
+
+
+def analyze() -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
 
 
 def fill(organizations: int, servers: int, services: int) -> None:
@@ -19,12 +36,13 @@ def fill(organizations: int, servers: int, services: int) -> None:
 
     Every store server has the same number of stores, and a quarter of the services.
     """
-    stores_per_region = (organizations - 1 - REGIONS) // REGIONS
-    rows = [_node("ACME", "client", None, 1, 2 * (1 + REGIONS * (1 + stores_per_region)), 0)]
+    number_of_regions = 10 if organizations >= SMALLEST_LARGE else 3
+    stores_per_region = (organizations - 1 - number_of_regions) // number_of_regions
+    rows = [_node("ACME", "client", None, 1, 2 * (1 + number_of_regions * (1 + stores_per_region)), 0)]
     Organization.objects.bulk_create(rows)
     left = 2
     regions = []
-    for number in range(REGIONS):
+    for number in range(number_of_regions):
         right = left + 2 * stores_per_region + 1
         regions.append(_node(f"R{number}", "region", rows[0], left, right, 1))
         left = right + 1
@@ -77,18 +95,38 @@ def fill(organizations: int, servers: int, services: int) -> None:
     )
 
 
-def terminal_token() -> str:
-    """Give the first terminal a token; return the text it sends."""
-    credential = make_credential(TerminalToken.KIND)
-    moment = timezone.now()
-    TerminalToken.objects.create(
-        terminal=Terminal.objects.order_by("search_key")[0],
-        token_id=credential.id,
-        digest=credential.digest,
-        created_at=moment,
-        first_used_at=moment,
+def more_terminals(per_store: int) -> None:
+    """Give every store as many terminals, counting the one it has."""
+    Terminal.objects.bulk_create(
+        (
+            Terminal(search_key=f"{store.code}-{number}", name=store.code, organization=store)
+            for store in Organization.objects.filter(kind="store")
+            for number in range(2, per_store + 1)
+        ),
+        batch_size=5_000,
     )
-    return credential.text
+
+
+def terminal_tokens(most: int | None = None) -> list[str]:
+    """Give terminals (the first `most` of them) a token that was used; return the texts they send."""
+    moment = timezone.now()
+    credentials = [
+        (terminal, make_credential(TerminalToken.KIND)) for terminal in Terminal.objects.order_by("search_key")[:most]
+    ]
+    TerminalToken.objects.bulk_create(
+        (
+            TerminalToken(
+                terminal=terminal,
+                token_id=credential.id,
+                digest=credential.digest,
+                created_at=moment,
+                first_used_at=moment,
+            )
+            for terminal, credential in credentials
+        ),
+        batch_size=5_000,
+    )
+    return [credential.text for _, credential in credentials]
 
 
 def agent_tokens() -> list[str]:

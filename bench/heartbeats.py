@@ -1,9 +1,14 @@
-"""The calls of agents, for wrk."""
+"""Agents' reports beside requests to an empty view."""
 
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 
+from bench.load import granian, print_rates, requests_per_s
+
+ORGANIZATIONS, SERVERS, SERVICES = 100, 200, 20
 PATH = "/api/v1/agent/heartbeat"
 
 
@@ -29,3 +34,25 @@ def script(tokens: list[str], observed: int) -> str:
         '  return wrk.format("POST", nil, headers, body)\n'
         "end\n"
     )
+
+
+def measure() -> dict[str, dict[str, float]]:
+    """Return heartbeats per second beside requests to an empty view.
+
+    The agents take turns, since each may only report so often.
+    """
+    from bench.configurations import agent_tokens, refill
+
+    refill(ORGANIZATIONS, SERVERS, SERVICES)
+    rates: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as directory:
+        for what, observed in (("a steady heartbeat", 0), ("a heartbeat on 20 servers", 20)):
+            asking = Path(directory) / "asking.lua"
+            asking.write_text(script(agent_tokens(), observed))
+            rates[what] = {}
+            for kind, application in (("heartbeat", "backoffice.asgi"), ("empty", "bench.empty")):
+                with granian(f"{application}:application") as address:
+                    requests_per_s(address + PATH, {}, script=str(asking), seconds=1)  # first reports change states
+                    rates[what][kind] = requests_per_s(address + PATH, {}, script=str(asking))
+    print_rates("heartbeat", "empty", rates)
+    return rates

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from bench.configurations import analyze, refill
+from bench.load import median_ms
+
+ORGANIZATIONS, SERVICES = 100, 20
 SIZES = (100, 10_000)
+"""Servers."""
 LOST = 10
 
 
@@ -31,14 +35,10 @@ def fill_watched(servers: int) -> None:
     )
     pulse.receive(moment)
     pulse.beat(Pulse.WATCHER, moment, pulse.WATCHER_GAP)
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
+    analyze()
 
 
-def measure_passes(
-    refill: Callable[[int], None], median_ms: Callable[[Callable[[], object]], float]
-) -> dict[int, dict[str, float]]:
+def measure() -> dict[str, dict[str, float]]:
     """Return milliseconds per pass and per server, and queries per pass, by number of servers."""
     from fleet.models import Pulse
     from fleet.watch import watch
@@ -46,7 +46,7 @@ def measure_passes(
 
     measured = {}
     for size in SIZES:
-        refill(size)
+        refill(ORGANIZATIONS, size, SERVICES)
         fill_watched(size)
         moment = timezone.now()
         watch(moment)
@@ -72,4 +72,4 @@ def measure_passes(
     for what, value in measured[large].items():
         base = measured[small][what]
         print(f"{what:36}{base:>12,.2f}{value:>12,.2f}{value / base:>8.2f}")
-    return measured
+    return {str(size): values for size, values in measured.items()}

@@ -117,10 +117,11 @@ def announce() -> None:
 
     Only an accelerator: whoever misses it finds the moved number within a second.
     """
-    transaction.on_commit(_announce_now)
+    transaction.on_commit(announce_now)
 
 
-def _announce_now() -> None:
+def announce_now() -> None:
+    """Tell of a change that is committed already."""
     moved.set()
     _publish()
 

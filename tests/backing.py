@@ -37,6 +37,11 @@ class Redis:
         self._process.kill()
         self._process.wait()
 
+    def stop(self) -> None:
+        """Let it end by itself."""
+        self._process.terminate()
+        self._process.wait()
+
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
 
@@ -61,9 +66,16 @@ class PostgreSQL:
 
     def kill(self) -> None:
         """Kill it without a chance to say goodbye."""
-        pids = self._pids()
+        self._end(self._pids(), signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Let it end by itself, without waiting for those who are connected."""
+        self._end(self._pids()[:1], signal.SIGINT)
+
+    @staticmethod
+    def _end(pids: list[int], how: signal.Signals) -> None:
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, how)
         while any(Path(f"/proc/{pid}").exists() and _is_alive(pid) for pid in pids):
             time.sleep(0.02)
 
