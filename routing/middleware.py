@@ -7,6 +7,7 @@ from collections.abc import Callable
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 
+from routing import events_stream
 from routing.answers import DOOR_BY_PATH, METHODS, Headers, cors_headers, preflight
 from routing.store import store
 
@@ -29,7 +30,8 @@ class TerminalDoors:
             return self._get_response(request)
         origin = request.headers.get("Origin", "")
         if request.method == "OPTIONS":
-            methods = METHODS if request.path in DOOR_BY_PATH else DEVICE_METHODS
+            is_read = request.path in DOOR_BY_PATH or request.path in events_stream.PATHS
+            methods = METHODS if is_read else DEVICE_METHODS
             answered = preflight(origin, _allowed_origins(), methods)
             response = HttpResponse(status=answered.status)
             _set(response, answered.headers)

@@ -200,6 +200,17 @@ class WebposView(DocumentView):
         return self._answer(request)
 
 
+EVENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "What the terminal holds with this event, for `Last-Event-ID`."},
+        "event": {"type": "string", "enum": [Door.CONFIGURATION.value, Door.STATUS.value]},
+        "data": {"type": "string", "description": "The document, as JSON in one line."},
+    },
+}
+"""One server-sent event; a serializer cannot have a member named `data`."""
+
+
 class EventsView(TerminalDoor):
     """Stream the configuration and the status as server-sent events, first as they are, then with each change.
 
@@ -210,7 +221,7 @@ class EventsView(TerminalDoor):
 
     @extend_schema(
         parameters=[OpenApiParameter("Last-Event-ID", str, OpenApiParameter.HEADER)],
-        responses={(200, "text/event-stream"): OpenApiTypes.STR},
+        responses={(200, "text/event-stream"): EVENT},
     )
     def get(self, request: Request) -> HttpResponse:
         """Answer what the edge does not know yet with the present documents alone: the caller comes again."""

@@ -139,7 +139,7 @@ def test_a_request_that_is_broken_off_leaves_its_thread_when_its_work_is_done(is
 
 
 def test_the_product_is_served_so():
-    kept = application._django._application
+    kept = application._django._application._application
 
     assert isinstance(kept, KeptThreads)
     assert isinstance(kept._application, ASGIHandler)

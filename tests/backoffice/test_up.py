@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.backoffice.processes import Product, free_port, manage, wait_for
 from tests.real_services import start_postgresql
 
 pytestmark = pytest.mark.processes
+NO_SUCH_DATABASE = urlsplit(os.environ["DATABASE_URL"])._replace(path="/there-is-none").geturl()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -208,9 +210,9 @@ def test_up_says_in_one_line_that_it_cannot_start(tmp_path):
             {"BOOSTER_DATA_DIR": "/proc/none"},
             "Not configured properly: The data directory /proc/none cannot be used",
         ),
-        ([], {"DATABASE_URL": "postgresql://127.0.0.1:9/none"}, "CommandError: The database cannot be used:"),
+        ([], {"DATABASE_URL": NO_SUCH_DATABASE}, "CommandError: The database cannot be used:"),
     ],
-    ids=["port", "not migrated", "host", "data directory", "database away"],
+    ids=["port", "not migrated", "host", "data directory", "no such database"],
 )
 def test_up_refuses_in_one_line(tmp_path, arguments, variables, message):
     refused = manage("up", "--port", str(free_port()), *arguments, data_dir=tmp_path / "data", **variables)
