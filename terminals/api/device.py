@@ -16,6 +16,7 @@ from rest_framework.status import HTTP_201_CREATED, HTTP_204_NO_CONTENT
 
 from backoffice.addresses import client_address
 from backoffice.api.views import ApiView
+from backoffice.document_signing import signing_keys
 from backoffice.rate_limits import TOKEN_ROLLS
 from terminals.activation import activate
 from terminals.authentication import TerminalDoor
@@ -35,6 +36,10 @@ class ActivatedTerminal(serializers.Serializer[Any]):
     terminal = serializers.CharField()
     organization = serializers.CharField(help_text="Code of the store.")
     boosters = serializers.ListField(child=serializers.CharField(), help_text="Addresses to poll, in calling order.")
+    signing_keys = serializers.ListField(
+        child=serializers.DictField(child=serializers.CharField()),
+        help_text="Public keys (JWK) that check documents which did not come from a Booster itself.",
+    )
 
 
 class RolledToken(serializers.Serializer[Any]):
@@ -45,8 +50,8 @@ class TerminalActivationView(ApiView):
     """Trade a one-time activation code for the terminal's token.
 
     Request: `{"terminal": str, "code": str, "software": str}`. Answer 201: `{"token": str,
-    "terminal": str, "organization": str, "boosters": [url]}`; the token is shown this once. Problems:
-    400 malformed; 401 unknown terminal or wrong code, alike; 403 organization inactive; 409 code
+    "terminal": str, "organization": str, "boosters": [url], "signing_keys": [JWK]}`; the token is shown
+    this once. Problems: 400 malformed; 401 unknown terminal or wrong code, alike; 403 organization inactive; 409 code
     used already; 410 code expired or terminal inactive (no point in retrying); 429 too many wrong
     codes, `Retry-After` in seconds.
     """
@@ -72,6 +77,7 @@ class TerminalActivationView(ApiView):
             "terminal": activated.terminal,
             "organization": activated.organization,
             "boosters": settings.BOOSTER_PUBLIC_URLS,
+            "signing_keys": signing_keys(),
         }
         return Response(answer, status=HTTP_201_CREATED)
 

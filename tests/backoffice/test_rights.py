@@ -133,6 +133,7 @@ terminal_heartbeat_create        401  200  403  403  403  403  403  403  403  40
 servers_status_create            200  200  200  200  200  200  200  200  200  200
 agent_heartbeat_create           401  403  200  403  403  403  403  403  403  401
 agent_token_create               401  403  201  403  403  403  403  403  403  401
+agent_documents_retrieve         401  403  200  403  403  403  403  403  403  401
 agent_order_retrieve             401  403  204  403  403  403  403  403  403  401
 agent_order_create               401  403  404  403  403  403  403  403  403  401
 agent_patches_create             401  403  415  403  403  403  403  403  403  401

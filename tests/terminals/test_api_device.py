@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from backoffice.document_signing import signing_keys
 from terminals.activation import create_activation_code
 from terminals.models import FailedActivation, TerminalToken
 from terminals.tokens import issue_token
@@ -47,6 +48,7 @@ def test_activation_hands_out_token_store_and_boosters(api_client, terminal):
         "terminal": "LY-1",
         "organization": "LYON",
         "boosters": ["https://booster-a.example", "https://booster-b.example"],
+        "signing_keys": signing_keys(),
     }
     assert body["token"].startswith("bst_terminal_")
 

@@ -36,11 +36,12 @@ class Agent:
     def __init__(self, configuration: Configuration, clock: Callable[[], float] = time.time) -> None:
         self.configuration = configuration
         self._clock = clock
+        self._news = threading.Event()
         boosters = Boosters(configuration.boosters, uses_tls=configuration.uses_tls, ca_file=configuration.ca_file)
         self._tokens = Tokens(configuration.state_dir / "token.json", configuration.token, clock())
         self._caller = Caller(boosters, self._tokens)
         self.server = Server(configuration)
-        self.patching = Patching(configuration, self._caller, self.server, clock=clock)
+        self.patching = Patching(configuration, self._caller, self.server, clock=clock, changed=self._news.set)
         self.documents = Documents(configuration.state_dir / "documents.json")
         self._state_file = configuration.state_dir / "state.json"
         self._last: Mapping[str, Any] | None = read_json(self._state_file).get("last_report")
@@ -70,6 +71,7 @@ class Agent:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._news.set()
 
     # --- Reports and supervision -----------------------------------------------------------------------
 
@@ -77,14 +79,16 @@ class Agent:
         due_at, was_running, retrying = 0.0, None, False
         while not self._stopping.is_set():
             running = self.server.keep_running()
-            if was_running is not None and running != was_running and not retrying:
+            is_news = self._news.is_set() or (was_running is not None and running != was_running)
+            self._news.clear()
+            if is_news and not retrying:
                 due_at = 0.0  # what changes the server's state does not wait for its turn (OMF-17)
             was_running = running
             if time.monotonic() >= due_at:
                 pause_s = self.report_once(is_running=running)
                 retrying = self._failures > 0
                 due_at = time.monotonic() + pause_s
-            self._stopping.wait(max(0.05, min(LOOK_EVERY_S, due_at - time.monotonic())))
+            self._news.wait(max(0.05, min(LOOK_EVERY_S, due_at - time.monotonic())))
 
     def report_once(self, *, is_running: bool) -> float:
         """Send one report, to the first Booster that answers; return in how many seconds the next is due."""

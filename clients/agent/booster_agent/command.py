@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -82,16 +83,21 @@ def run(configuration: Configuration) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return _say(f"booster-agent: an agent runs already in {configuration.state_dir}.", FAILED)
-    identity = processes.identity_of(os.getpid())
-    if identity is not None:
-        processes.write_pid_file(_pid_file(configuration), identity)
     if os.geteuid() == 0:
         logging.getLogger("booster-agent").warning(
             "The agent runs as root: give it, and its server, a user of its own."
         )
-    agent = Agent(configuration)
+    try:
+        agent = Agent(configuration)
+    except ssl.SSLError as error:
+        return _say(f"booster-agent: BOOSTER_CA_FILE holds no certificates: {error}", NOT_CONFIGURED)
+    except OSError as error:
+        return _say(f"booster-agent: STATE_DIR cannot be used: {error}", NOT_CONFIGURED)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stop())
+    identity = processes.identity_of(os.getpid())
+    if identity is not None:
+        processes.write_pid_file(_pid_file(configuration), identity)
     logging.getLogger("booster-agent").info(
         "The agent of %s runs; Boosters in order: %s.",
         configuration.server_key,

@@ -44,6 +44,7 @@ class Patching:
         *,
         clock: Callable[[], float] = time.time,
         free: Callable[[Path], int] = download.free_bytes,
+        changed: Callable[[], None] = lambda: None,
         poll_s: float = 0.5,
         settle_s: float = 3.0,
     ) -> None:
@@ -52,6 +53,7 @@ class Patching:
         self._server = server
         self._clock = clock
         self._free = free
+        self._changed = changed
         self._poll_s = poll_s
         self._settle_s = settle_s
         self._folder = configuration.state_dir / "patch"
@@ -121,6 +123,7 @@ class Patching:
             Phase.RESTARTING: self._restart,
         }
         while (entry := self._journal.entry) is not None and not entry.phase.is_over:
+            self._changed()
             try:
                 steps[entry.phase](entry)
             except PatchRefused as refusal:
@@ -128,6 +131,7 @@ class Patching:
             except OSError as error:
                 self._end(Phase.FAILED, f"The agent's host: {error}. Nothing more is done. {RESTORE}")
         self._tell_end()
+        self._changed()
 
     # --- The steps -----------------------------------------------------------------------------------
 

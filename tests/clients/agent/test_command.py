@@ -132,6 +132,18 @@ def test_a_wrong_parameter_stops_the_start_with_one_line(host):
 
 
 @pytest.mark.processes
+def test_certificates_that_are_none_stop_the_start_with_one_line(host, tmp_path):
+    """OMF-03"""
+    (tmp_path / "ca.pem").write_text("nothing")
+    lyon = host(Address("127.0.0.1", 1), BOOSTER_TLS="on", BOOSTER_CA_FILE=tmp_path / "ca.pem")
+
+    status, said = lyon.say("run")
+
+    assert (status, said.startswith("booster-agent: BOOSTER_CA_FILE holds no certificates:")) == (6, True)
+    assert "\n" not in said
+
+
+@pytest.mark.processes
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root installs for another user")
 def test_root_installs_no_agent_that_would_run_as_root(host):
     assert host(Address("127.0.0.1", 1)).say("install")[0] == 6
