@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -141,8 +141,12 @@ class Boosters:
 
 @dataclass(frozen=True, slots=True)
 class Activated:
-    token: str
+    """What an activation gives; `signing_keys` (JWKs) check documents that did not come from a Booster itself."""
+
+    token: str = field(repr=False)
     boosters: tuple[str, ...]
+    organization: str
+    signing_keys: tuple[object, ...]
 
 
 def activate(boosters: Boosters, terminal: str, code: str, software: str) -> Activated:
@@ -154,7 +158,13 @@ def activate(boosters: Boosters, terminal: str, code: str, software: str) -> Act
         raise WrongDocument("The Booster's answer to the activation has no token.")
     urls = told.get("boosters")
     listed = tuple(address(url, "boosters") for url in urls) if isinstance(urls, list) else ()
-    return Activated(told["token"], listed)
+    organization, keys = told.get("organization"), told.get("signing_keys")
+    return Activated(
+        told["token"],
+        listed,
+        organization if isinstance(organization, str) else "",
+        tuple(keys) if isinstance(keys, list) else (),
+    )
 
 
 def _detail(answer: Answer) -> str:

@@ -76,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     activating.add_argument("booster", help="address of a Booster, such as https://booster.example")
     activating.add_argument("terminal", help="the terminal's search key")
     activating.add_argument("code", nargs="?", help="the activation code; asked for if it is not given")
+    activating.add_argument("--agent", help="address of the store's agent, such as http://192.168.1.5:5170")
     add("show", show, "show who serves what, with the servers' status")
     requesting = add("request", request, "send a request, or store it if its service is transactional")
     requesting.add_argument("path", help="path with the name of the service")
@@ -103,6 +104,8 @@ def opened(state: State, asked: argparse.Namespace, *, needs_configuration: bool
             terminal.poll(door)
         except (NoBooster, WrongDocument) as error:
             print(f"{error}: going on with what was kept.", file=sys.stderr)
+    if terminal.through_agent:
+        print("No Booster answered: going on with what the store's agent has.", file=sys.stderr)
     if needs_configuration and terminal.router.configuration is None:
         terminal.close()
         raise NoConfiguration("There is no configuration yet, and no Booster gave one.")
@@ -112,8 +115,16 @@ def opened(state: State, asked: argparse.Namespace, *, needs_configuration: bool
 def activate_terminal(state: State, asked: argparse.Namespace) -> int:
     code = asked.code or input("Activation code: ")
     boosters = Boosters(http_client(verify=asked.ca or True), [address(asked.booster, "The Booster")])
+    agent = address(asked.agent, "The agent") if asked.agent else ""
     activated = activate(boosters, asked.terminal, code, "booster-router")
-    state.store_identity(asked.terminal, activated.token, list(activated.boosters) or list(boosters.urls))
+    state.store_identity(
+        asked.terminal,
+        activated.token,
+        list(activated.boosters) or list(boosters.urls),
+        organization=activated.organization,
+        signing_keys=activated.signing_keys,
+        agent=agent,
+    )
     print(f"Terminal {asked.terminal} is activated; its token is in {state.folder}.")
     return DONE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class State:
         return file
 
     def identity(self) -> Mapping[str, Any] | None:
-        """Return terminal, token and Boosters as they were stored by `store_identity`, or None before that."""
+        """Return what was stored by `store_identity`, or None before that."""
         told = self._read("terminal.json")
         if told is None:
             return None
@@ -59,8 +59,19 @@ class State:
             raise StateUnusable(f"The file {self.folder / 'terminal.json'} is damaged: activate again.")
         return told
 
-    def store_identity(self, terminal: str, token: str, boosters: list[str]) -> None:
-        self._write("terminal.json", {"terminal": terminal, "token": token, "boosters": boosters})
+    def store_identity(
+        self,
+        terminal: str,
+        token: str,
+        boosters: list[str],
+        *,
+        organization: str = "",
+        signing_keys: Sequence[object] = (),
+        agent: str = "",
+    ) -> None:
+        """Keep what an activation gave; `agent` is the address of the store's agent, empty where there is none."""
+        identity = {"terminal": terminal, "token": token, "boosters": boosters, "organization": organization}
+        self._write("terminal.json", identity | {"signing_keys": list(signing_keys), "agent": agent})
 
     def document(self, door: str) -> Kept | None:
         """Return the last good document of a door; None where there is none that can be read."""

@@ -17,6 +17,7 @@ from request_router.documents import Server, WrongDocument, configuration_of, pa
 from request_router.queue import Queue
 from request_router.router import RequestRouter, Result
 from request_router.state import Kept, State, StateUnusable
+from request_router.store_copy import NoCopy, StoreCopy, is_older
 from request_router.transport import HttpTransport, http_client
 
 logger = logging.getLogger("request_router")
@@ -25,6 +26,8 @@ CONFIGURATION, STATUS = "configuration", "status"
 WAIT_S = 50
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 OTHERS_TURN_MS = 5_000
+BOOSTERS_AGAIN_S = 30.0
+"""How soon the Boosters are asked again while the store's agent stands in for them."""
 SPREAD = 0.3
 """Pauses are longer by up to this share, so that tills that lost a Booster together do not come back together."""
 
@@ -41,7 +44,18 @@ class SteadyClock:
 def pause_s(failures: int, not_before_s: float = 0.0, chance: Callable[[], float] = random.random) -> float:
     """Return how long to wait after so many failures in a row: growing, at most a minute, spread."""
     grown: float = min(FIRST_PAUSE_S * 2.0 ** max(failures - 1, 0), LONGEST_PAUSE_S)
-    return max(grown, not_before_s) * (1 + SPREAD * chance())
+    return spread(max(grown, not_before_s), chance)
+
+
+def spread(seconds: float, chance: Callable[[], float] = random.random) -> float:
+    return seconds * (1 + SPREAD * chance())
+
+
+def _store_copy(client: httpx.Client, identity: Mapping[str, Any]) -> StoreCopy | None:
+    url, keys = identity.get("agent"), identity.get("signing_keys")
+    if not isinstance(url, str) or not url:
+        return None
+    return StoreCopy(client, url, str(identity["token"]), keys if isinstance(keys, list) else [])
 
 
 class Terminal:
@@ -69,13 +83,16 @@ class Terminal:
         self._token = str(identity["token"])
         self._client = client or http_client()
         self.boosters = Boosters(self._client, [str(url) for url in identity["boosters"]])
+        self._organization = str(identity.get("organization", ""))
+        self._store_copy = _store_copy(self._client, identity)
+        self.through_agent: set[str] = set()
         self._software = software
         self._stopping = threading.Event()
         self._due = threading.Event()
         self._threads: list[threading.Thread] = []
         self.tags: dict[str, str] = {}
         self.received_at: dict[str, float] = {}
-        self.revision = 0
+        self.revisions: dict[str, int] = {}
         self.ended_by = ""
         self.router = RequestRouter(
             HttpTransport(self._client, headers_for),
@@ -94,6 +111,11 @@ class Terminal:
                 except WrongDocument:
                     logger.warning("The %s on disk cannot be used.", door)
 
+    @property
+    def revision(self) -> int:
+        """The revision of the configuration in force, 0 while there is none."""
+        return self.revisions.get(CONFIGURATION, 0)
+
     def request(self, path: str, body: Mapping[str, Any] | None = None) -> Result:
         return self.router.request(path, body)
 
@@ -111,11 +133,12 @@ class Terminal:
         if door == CONFIGURATION:
             configuration = configuration_of(value)
             self.router.configure(configuration)
-            self.revision = kept.revision
+            self._organization = configuration.organization
             if configuration.boosters:
                 self.boosters.urls = configuration.boosters
         else:
             self.router.told(status_of(value))
+        self.revisions[door] = kept.revision
         self.tags[door] = kept.tag
         self.received_at[door] = kept.received_at
         self._due.set()
@@ -123,9 +146,15 @@ class Terminal:
     def poll(self, door: str, wait_s: int = 0) -> bool:
         """Ask for a document once; return whether there was a new one, which is then in force and on disk.
 
+        Where no Booster answers, the store's agent is asked; `through_agent` then names the door.
         Raises NoBooster, Refused, WrongDocument or StateUnusable; the last good document stays.
         """
-        polled = self.boosters.poll(door, token=self._token, tag=self.tags.get(door, ""), wait_s=wait_s)
+        try:
+            polled = self.boosters.poll(door, token=self._token, tag=self.tags.get(door, ""), wait_s=wait_s)
+        except NoBooster as error:
+            self.through_agent.discard(door)
+            return self._take_copy(door, error)
+        self.through_agent.discard(door)
         if polled is None:
             self.received_at[door] = time.time()
             return False
@@ -133,6 +162,27 @@ class Terminal:
         self._take(door, kept)
         self.state.store_document(door, kept)
         return True
+
+    def _take_copy(self, door: str, none: NoBooster) -> bool:
+        """Take the agent's copy of a document if its signature holds and it is not older; raises NoBooster."""
+        copies = self._store_copy
+        if copies is None:
+            raise none
+        try:
+            copy = copies.ask(door, self._organization, self.tags.get(door, ""))
+            if copy is not None and is_older(copy, self.revisions.get(door, 0), self.received_at.get(door, 0.0)):
+                copy = None
+            if copy is not None:
+                kept = Kept(copy.body, copy.tag, copy.revision, min(copy.signed_at, time.time()))
+                self._take(door, kept)
+                self.state.store_document(door, kept)
+        except WrongDocument as error:
+            logger.warning("The %s that the store's agent gave is refused: %s", door, error)
+            raise NoBooster([str(none), f"agent {copies.url}: {error}"], none.retry_after_s) from None
+        except NoCopy as error:
+            raise NoBooster([str(none), f"agent {copies.url}: {error}"], none.retry_after_s) from None
+        self.through_agent.add(door)
+        return copy is not None
 
     def report(self) -> float:
         """Tell a Booster what waits and whom the terminal reaches; return after how many seconds to tell again."""
@@ -168,7 +218,7 @@ class Terminal:
 
     def _poll_once(self, door: str) -> float:
         self.poll(door, WAIT_S if door in self.tags else 0)
-        return 0.0
+        return spread(BOOSTERS_AGAIN_S) if door in self.through_agent else 0.0
 
     def _keep(self, action: Callable[[], float]) -> None:
         """Do something again and again, with growing pauses while it fails; end where the terminal was revoked."""
