@@ -78,15 +78,13 @@ def run(configuration: Configuration) -> int:
     from booster_agent.agent import Agent
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    lock = (configuration.state_dir / "agent.lock").open("w")
     try:
+        lock = (configuration.state_dir / "agent.lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return _say(f"booster-agent: an agent runs already in {configuration.state_dir}.", FAILED)
-    if os.geteuid() == 0:
-        logging.getLogger("booster-agent").warning(
-            "The agent runs as root: give it, and its server, a user of its own."
-        )
+    except OSError as error:
+        return _say(f"booster-agent: STATE_DIR cannot be used: {error}", NOT_CONFIGURED)
     try:
         agent = Agent(configuration)
     except ssl.SSLError as error:
@@ -95,6 +93,10 @@ def run(configuration: Configuration) -> int:
         return _say(f"booster-agent: STATE_DIR cannot be used: {error}", NOT_CONFIGURED)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stop())
+    if os.geteuid() == 0:
+        logging.getLogger("booster-agent").warning(
+            "The agent runs as root: give it, and its server, a user of its own."
+        )
     identity = processes.identity_of(os.getpid())
     if identity is not None:
         processes.write_pid_file(_pid_file(configuration), identity)

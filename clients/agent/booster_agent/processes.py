@@ -154,4 +154,9 @@ def _tail(descriptor: int) -> str:
 def words(content: bytes) -> str:
     """Return the last lines of an output as one line, at most 300 characters of it."""
     lines = [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
-    return " / ".join(lines[-5:])[-300:]
+    return printable(" / ".join(lines[-5:]))[-300:]
+
+
+def printable(text: str) -> str:
+    """Return a text without the characters that a Booster would refuse a whole report for."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

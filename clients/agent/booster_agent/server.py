@@ -193,9 +193,12 @@ class Server:
         try:
             told: Any = json.loads(file.read_bytes()[:LARGEST_MODULES_FILE])
             return [
-                {"name": str(row["name"])[:120], "version": str(row.get("version", ""))[:60]}
+                {
+                    "name": processes.printable(str(row["name"]).strip())[:120],
+                    "version": processes.printable(str(row.get("version", "")))[:60],
+                }
                 for row in told[:MOST_MODULES]
-                if row["name"]
+                if str(row["name"]).strip()
             ]
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             log.warning("SERVER_MODULES_FILE holds no list of modules.")

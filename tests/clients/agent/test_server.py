@@ -132,6 +132,14 @@ def test_modules_that_cannot_be_read_are_none(home, content):
     assert make_server(home, modules_file=home / "modules.json").modules() == []
 
 
+def test_what_a_hook_says_never_makes_a_report_that_is_refused(home):
+    (home / "modules.json").write_text('[{"name": "a\\u0000b", "version": 3}, {"name": " "}]')
+    server = make_server(home, modules_file=home / "modules.json")
+
+    assert server.modules() == [{"name": "a?b", "version": "3"}]
+    assert processes.words(b"\x00\x1b[31mno\xff") == "??[31mno\ufffd"
+
+
 def test_a_hook_that_hangs_is_ended_with_all_it_started(home):
     server = make_server(home, ready_hook=("sh", "-c", "sleep 60 & sleep 60"), hook_timeout_s=0.2)
     began = time.monotonic()
