@@ -3,9 +3,9 @@
 `landscape`: loading, compiling and checking at two sizes. `polling`: the terminals' answers beside bare servers
 that send the same bytes, and beside a plain view. `size`: a poll with few and with many organizations. `waiting`:
 terminals that wait. `reload`: the largest chain, and changes at full load. `heartbeat`: agents' reports beside an
-empty view. `watch`: the watcher's pass at two sizes. `agent`: memory and processor time of an
-idle agent. Only when they are named: `outages`, the database, Redis or
-both away, and `soak`, ten minutes of polling (BENCH_SOAK_S seconds).
+empty view. `watch`: the watcher's pass at two sizes. `agent`: memory and processor time of an idle agent.
+`router`: a terminal's router beside bare httpx, its queue beside bare fsync. Only when they are named: `outages`,
+the database, Redis or both away, and `soak`, ten minutes of polling (BENCH_SOAK_S seconds).
 
 `python -m bench [PART…] [--sqlite]` runs all parts or those named, on the PostgreSQL that the tests bring, or on
 SQLite. Results are printed, and kept in bench/results/local-*.json; baseline-*.json beside them are of the machine
@@ -35,6 +35,7 @@ PARTS = {
     "heartbeat": ("bench.heartbeats", "measure"),
     "watch": ("bench.watching", "measure"),
     "agent": ("bench.agents", "measure"),
+    "router": ("bench.router", "measure"),
     "outages": ("bench.outages", "measure"),
     "soak": ("bench.soak", "measure"),
 }

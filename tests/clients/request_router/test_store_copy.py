@@ -6,12 +6,14 @@ import hashlib
 import json
 import stat
 import time
+from datetime import UTC, datetime
 
 import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from backoffice.document_signing import sign_document, signing_keys
 from booster_agent.documents import Copy as AgentsCopy
 from booster_agent.documents import Documents, understood
 from booster_agent.local_door import LocalDoor
@@ -87,6 +89,15 @@ KEYS = keys_of([jwk(KEY)])
 
 def test_a_signature_by_a_known_key_gives_revision_and_moment():
     assert verified(signed(BODY), BODY, KEYS, door="configuration", organization=STORE) == (8, float(NOW))
+
+
+def test_what_a_booster_signs_is_believed():
+    moment = datetime.fromtimestamp(NOW, UTC)
+    signature = sign_document("configuration", STORE, 85, BODY, moment)
+
+    told = verified(signature, BODY, keys_of(signing_keys()), door="configuration", organization=STORE)
+
+    assert told == (85, float(NOW))
 
 
 @pytest.mark.parametrize(
