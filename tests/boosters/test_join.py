@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from backoffice.credentials import parse_credential
+from booster_agent.configuration import load
 from boosters.parameters import Address, Parameters, Role
 from events.models import Event
 from servers.agent_tokens import find_agent_token, issue_agent_token, note_first_use
@@ -217,3 +218,15 @@ def test_window_is_closed_to_those_who_may_not_change_the_server(tree):
     ]
 
     assert ({*answers} <= {403, 404}, AgentToken.objects.count()) == (True, 0)
+
+
+def test_the_agent_reads_what_join_prints_as_its_configuration(tree, tmp_path):
+    """OMF-01, OMF-70"""
+    file = tmp_path / "agent.conf"
+    file.write_text(join("LyonBox", "--url", URL, "--organization", "LYON")[0])
+    file.chmod(0o600)
+
+    configuration = load(file, {})
+
+    assert [str(address) for address in configuration.boosters] == ["10.0.0.1:5169", "10.0.0.2:5169"]
+    assert configuration.server_key == "lyonbox"

@@ -48,7 +48,10 @@ class Host:
     def say(self, command, *more):
         arguments = (sys.executable, "-m", "booster_agent", command, "--config", str(self.file), *more)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BOOSTER")}
-        environment |= {"PYTHONPATH": str(PACKAGE), "XDG_CONFIG_HOME": str(self.home / "config")}
+        environment |= {
+            "PYTHONPATH": f"{PACKAGE}:{PACKAGE.parent / 'reference_server'}",
+            "XDG_CONFIG_HOME": str(self.home / "config"),
+        }
         ran = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60, check=False)
         return ran.returncode, (ran.stdout + ran.stderr).strip()
 
