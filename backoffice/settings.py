@@ -485,6 +485,7 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "django.server": {"level": "WARNING"},
         "celery": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},  # would name every address that is called
         "granian": {"level": "WARNING"},
         "_granian": {"level": "WARNING"},
     },
