@@ -34,6 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         state = State(Path(asked.state).expanduser())
         status: int = asked.run(state, asked)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has no reader
+        return DONE
     except (NotActivated, NoConfiguration) as error:
         return said(str(error), NOT_READY)
     except Refused as error:

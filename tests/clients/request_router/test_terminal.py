@@ -400,3 +400,22 @@ def test_the_command_activates_and_keeps_the_token_to_itself(booster, tmp_path, 
 def test_a_folder_without_a_token_is_no_terminal(tmp_path):
     with pytest.raises(NotActivated):
         Terminal(State(tmp_path))
+
+
+def test_the_command_says_nothing_when_whoever_reads_has_gone(booster, tmp_path):
+    services = [{**TEMPLATE["configuration"]["services"][0], "name": f"service{number}"} for number in range(5_000)]
+    booster.gives("configuration", {**TEMPLATE["configuration"], "services": services, "boosters": []})
+    booster.gives("status", TEMPLATE["status"])
+    activated(tmp_path / "t", booster.url)
+    command_line = [sys.executable, "-m", "request_router.command", "--state", str(tmp_path / "t"), "show"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "clients/request_router")}
+    with subprocess.Popen(
+        command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as shown:
+        first = shown.stdout.readline()
+        shown.stdout.close()
+        errors = shown.stderr.read()
+        status = shown.wait(20)
+
+    assert first.startswith("LY-1 at ")
+    assert (status, errors) == (0, "")
