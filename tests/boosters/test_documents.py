@@ -145,3 +145,13 @@ def test_however_many_stores_it_costs_no_query_but_that_for_the_token(
         answer = api_client.get(PATH, **caller)
 
     assert len(answer.json()["organizations"]) == stores
+
+
+def test_a_terminal_activated_meanwhile_is_among_those_told(api_client, lyon, token, tree):
+    caller = bearer(lyon)
+    fetch(api_client, caller)
+    added = issue_token(make_terminal("LY-2", tree["LYON"]), timezone.now())
+
+    answer = fetch(api_client, caller)
+
+    assert terminals_in(answer) == {"LYON": sorted([token.id, added.id])}

@@ -190,6 +190,22 @@ def test_a_new_token_that_the_booster_does_not_know_gives_way_to_the_old_one(tmp
     assert (answer.status, tokens.current) == (200, TOKEN)
 
 
+def test_a_call_that_a_new_token_overtook_is_made_again_with_it(tmp_path, primary):
+    primary.answers["POST", ROLL] = (201, {"token": NEXT_TOKEN}, {})
+    caller, tokens = make_caller(tmp_path, primary)
+
+    def overtaken(call):
+        if call.token == TOKEN:
+            tokens.roll(caller.boosters, 5.0)
+            return 401, {}, {}
+        return 200, {}, {}
+
+    primary.answers["POST", HEARTBEAT] = overtaken
+
+    assert caller.call("POST", HEARTBEAT, 6.0, {}).status == 200
+    assert (tokens.current, [call.token for call in primary.asked(HEARTBEAT)]) == (NEXT_TOKEN, [TOKEN, NEXT_TOKEN])
+
+
 def test_a_token_that_the_administrator_configures_anew_wins(tmp_path, primary):
     primary.answers["POST", ROLL] = (201, {"token": NEXT_TOKEN}, {})
     caller, tokens = make_caller(tmp_path, primary)
