@@ -1,4 +1,7 @@
-"""The load of many terminals while the database, Redis or both are stopped, killed or frozen: failures are counted."""
+"""The load of many terminals while the database, Redis or both are stopped, killed or frozen: failures are counted.
+
+At last the database fails over: it is killed for good, and a standby that followed it is promoted.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +24,7 @@ from bench.load import granian
 from bench.polling import fetch
 from bench.reloading import fetch_once, seconds_until
 from bench.terminals import Terminals
-from tests.backing import PostgreSQL, Redis, own_postgresql, own_redis
+from tests.backing import PostgreSQL, Redis, Standby, own_postgresql, own_redis, standby_of
 
 POLLS_PER_S, WAITING, STREAMING = 500, 200, 20
 AWAY_S = 8.0
@@ -50,6 +54,8 @@ def measure() -> dict[str, Any]:
             "LOG_LEVEL": "CRITICAL",
         }
         tokens = _filled(environment)
+        standby = stack.enter_context(standby_of(postgresql))
+        environment["DATABASE_URL"] = standby.url
         edge = stack.enter_context(granian("backoffice.asgi:application", **environment))
         port = int(urlsplit(edge).port or 0)
         fetch(edge, tokens[0])
@@ -62,8 +68,14 @@ def measure() -> dict[str, Any]:
         backing: Backing = {"database": postgresql, "Redis": redis}
         for away in (("database",), ("Redis",), ("database", "Redis")):
             for how in ("stopped", "killed", "frozen"):
+                servers = [backing[one] for one in away]
                 name = f"{'both' if len(away) > 1 else away[0]} {how}"
-                measured[name] = _outage(name, [backing[one] for one in away], how, port, tokens[0], load, postgresql)
+                begin = partial(_each, servers, BEGINS_WITH[how])
+                end = partial(_each, servers, ENDS_WITH[how])
+                measured[name] = _outage(name, begin, end, port, tokens[0], load, standby)
+        measured["failed over"] = _outage(
+            "failed over", postgresql.kill, standby.promote, port, tokens[0], load, standby
+        )
     return measured
 
 
@@ -75,25 +87,28 @@ def _filled(environment: dict[str, str]) -> list[str]:
     return list(json.loads(done.stdout))
 
 
+def _each(servers: list[PostgreSQL | Redis], what: str) -> None:
+    for server in servers:
+        getattr(server, what)()
+
+
 def _outage(
     name: str,
-    away: list[PostgreSQL | Redis],
-    how: str,
+    begin: Callable[[], object],
+    end: Callable[[], object],
     port: int,
     token: str,
     load: Terminals,
-    postgresql: PostgreSQL,
+    database: Standby,
 ) -> dict[str, Any]:
     load.count()
-    for backing in away:
-        getattr(backing, BEGINS_WITH[how])()
+    begin()
     time.sleep(AWAY_S / 2)
     write, write_s = _activate(port)
     time.sleep(max(0.0, AWAY_S / 2 - write_s))
-    for backing in away:
-        getattr(backing, ENDS_WITH[how])()
+    end()
     back_at = time.monotonic()
-    _retried(lambda: _rename(postgresql, f"After {name}"))
+    _retried(lambda: _rename(database, f"After {name}"))
     seconds_until(lambda: f"After {name}".encode() in fetch_once(port, token)[0])
     changed_s = time.monotonic() - back_at
     time.sleep(1)
@@ -122,8 +137,8 @@ def _activate(port: int) -> tuple[int, float]:
     return status, time.monotonic() - started
 
 
-def _rename(postgresql: PostgreSQL, name: str) -> None:
-    with psycopg.connect(postgresql.url, connect_timeout=5) as connection:
+def _rename(database: Standby, name: str) -> None:
+    with psycopg.connect(database.url, connect_timeout=5) as connection:
         connection.execute("UPDATE servers_mobileserver SET name = %s WHERE server_type = 'main'", [name])
 
 

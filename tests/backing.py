@@ -10,7 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.real_services import start_postgresql
@@ -74,18 +74,25 @@ class PostgreSQL:
 
     @staticmethod
     def _end(pids: list[int], how: signal.Signals) -> None:
-        for pid in pids:
-            os.kill(pid, how)
+        _signal(pids, how)
         while any(Path(f"/proc/{pid}").exists() and _is_alive(pid) for pid in pids):
             time.sleep(0.02)
 
     def freeze(self) -> None:
-        for pid in self._pids():
-            os.kill(pid, signal.SIGSTOP)
+        _signal(self._pids(), signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+        _signal(self._pids(), signal.SIGCONT)
+
+    @property
+    def directory(self) -> Path:
+        """Where its data and its socket are."""
+        return self._data
+
+    @property
+    def programs(self) -> Path:
+        """Where PostgreSQL's programs are."""
+        return Path(f"/proc/{self._pids()[0]}/exe").resolve().parent
 
     def _pids(self) -> list[int]:
         postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
@@ -93,11 +100,60 @@ class PostgreSQL:
         return [postmaster, *map(int, found.stdout.split())]
 
 
+class Standby:
+    """A PostgreSQL that follows another and takes no writes until it is promoted.
+
+    `url` names both, and leads to the one that takes writes.
+    """
+
+    def __init__(self, followed: PostgreSQL) -> None:
+        first = followed.directory
+        self._owner = first.owner() if os.getuid() == 0 else None
+        self._programs = followed.programs
+        # Below /tmp: the path of a socket is short.
+        self._home = Path(tempfile.mkdtemp(prefix="booster-", dir="/tmp"))
+        if self._owner:
+            shutil.chown(self._home, self._owner)
+        self._data = self._home / "standby"
+        place = ["-h", str(first), "-U", "postgres", "-D", str(self._data)]
+        self._run("pg_basebackup", *place, "--wal-method=stream", "--write-recovery-conf", "--checkpoint=fast")
+        options = f"-k {self._home} -c hot_standby=on"
+        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", str(self._home / "log"), "-w", "start")
+        hosts = f"host={first},{self._home}&target_session_attrs=read-write"
+        self.url = f"postgresql://postgres:@/postgres?{hosts}"
+
+    def promote(self) -> None:
+        self._run("pg_ctl", "-D", str(self._data), "-w", "promote")
+
+    def end(self) -> None:
+        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "stop")
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        subprocess.run(command, user=self._owner, cwd="/", stdout=subprocess.DEVNULL, check=True)
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # it is down
+            os.kill(pid, number)
+
+
 def _is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+@contextmanager
+def standby_of(followed: PostgreSQL) -> Iterator[Standby]:
+    server = Standby(followed)
+    try:
+        yield server
+    finally:
+        server.end()
 
 
 @contextmanager
