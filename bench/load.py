@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SERVER_CORE, LOAD_CORE = "0", "1"
-ROUNDS = 3
-SECONDS = 4
+ROUNDS = 7
+SECONDS = 2
 CONNECTIONS = 64
 
 
@@ -106,13 +106,18 @@ def requests_per_s(url: str, headers: Mapping[str, str], *, seconds: int = SECON
     return float(re.search(r"Requests/sec:\s+([\d.]+)", printed)[1])  # type: ignore[index]
 
 
-def interleaved(actions: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Return the median of each action's results, taken in turns so that what drifts drifts for all."""
+def interleaved(actions: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+    """Return each action's results, taken in turns so that what drifts drifts for all."""
     taken: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for name, action in actions.items():
             taken[name].append(action())
-    return {name: statistics.median(values) for name, values in taken.items()}
+    return taken
+
+
+def ratio(taken: Mapping[str, list[float]], name: str, base: str) -> float:
+    """Return the median of how many times `base` one is, turn by turn."""
+    return statistics.median(one / other for one, other in zip(taken[name], taken[base], strict=True))
 
 
 def median_ms(action: Callable[[], object], times: int = 5) -> float:
