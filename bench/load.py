@@ -106,13 +106,18 @@ def requests_per_s(url: str, headers: Mapping[str, str], *, seconds: int = SECON
     return float(re.search(r"Requests/sec:\s+([\d.]+)", printed)[1])  # type: ignore[index]
 
 
-def interleaved(actions: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+def turns(actions: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Return each action's results, taken in turns so that what drifts drifts for all."""
     taken: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, action in actions.items():
             taken[name].append(action())
     return taken
+
+
+def interleaved(actions: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Return the median of each action's results, taken in turns."""
+    return {name: statistics.median(values) for name, values in turns(actions, rounds).items()}
 
 
 def ratio(taken: Mapping[str, list[float]], name: str, base: str) -> float:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from django.db import connection
 
 from bench.configurations import refill, terminal_tokens
-from bench.load import granian, interleaved, nginx, ratio, requests_per_s
+from bench.load import granian, nginx, ratio, requests_per_s, turns
 from bench.plain_view import PATH as PLAIN
 
 CONFIGURATION = "/api/v1/terminal/configuration"
@@ -66,7 +66,7 @@ def measure() -> dict[str, Any]:
             asking["200 nginx"] = partial(requests_per_s, static, {})
         else:
             print("\nnginx was not measured: install it for that.")
-        taken = interleaved(asking)
+        taken = turns(asking)
     print(f"\na document of {len(body):,} bytes{'requests/s':>21}{'ours is':>12}")
     measured: dict[str, dict[str, float]] = {}
     for name in sorted(taken, reverse=True):
@@ -90,7 +90,7 @@ def measure_size() -> dict[str, float]:
             _, tag = fetch(edge, token)
             held = {"Authorization": f"Bearer {token}", "If-None-Match": tag}
             asking[str(organizations)] = partial(requests_per_s, edge + CONFIGURATION, held)
-        taken = interleaved(asking)
+        taken = turns(asking)
     costs = ratio(taken, str(SMALL), str(LARGE))
     print(f"\na poll with {LARGE:,} organizations costs {costs:.2f} times one with {SMALL}")
     return {**{size: statistics.median(rates) for size, rates in taken.items()}, "costs": costs}

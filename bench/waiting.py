@@ -18,7 +18,6 @@ from routing.revision import announce_now
 from servers.models import MobileServer
 
 WAITERS = (1_000, 5_000)
-ROUNDS = 3
 
 
 class Line:
