@@ -139,10 +139,13 @@ class RequestRouter:
     def providers(self, service: str) -> tuple[Server, ...]:
         return tuple(server for server in self.servers() if server.provides(service))
 
-    def request(self, path: str, body: Mapping[str, Any] | None = None) -> Result:
+    def request(
+        self, path: str, body: Mapping[str, Any] | None = None, *, lacks: Callable[[Any], str] = lambda answer: ""
+    ) -> Result:
         """Send a request, or store it if its service is transactional; return how it ended.
 
-        A transaction needs `data`, a list that is not empty, and gets a `messageId` if it has none.
+        `lacks` may say what an answer lacks: under fail over the next server is then asked. A transaction
+        needs `data`, a list that is not empty, and gets a `messageId` if it has none.
         Raises WrongRequest.
         """
         sent = dict(body or {})
@@ -154,7 +157,7 @@ class RequestRouter:
             return Result(Outcome.FAILURE, service.name, reason=f"No server provides {service.name}.")
         if service.routing_type is RoutingType.BROADCAST:
             return self._broadcast(service, path, sent, providers)
-        return self._fail_over(service, path, sent, providers)
+        return self._fail_over(service, path, sent, providers, lacks)
 
     def _store(self, service: Service, path: str, body: dict[str, Any], providers: Iterable[Server]) -> Result:
         data = body.get("data")
@@ -170,15 +173,23 @@ class RequestRouter:
         self.when_due()
         return Result(Outcome.STORED, service.name, message_id=message_id)
 
-    def _fail_over(self, service: Service, path: str, body: Mapping[str, Any], providers: tuple[Server, ...]) -> Result:
+    def _fail_over(
+        self,
+        service: Service,
+        path: str,
+        body: Mapping[str, Any],
+        providers: tuple[Server, ...],
+        lacks: Callable[[Any], str],
+    ) -> Result:
         with self._lock:
             order = self._flags.in_order(providers, is_transaction=False)
         tried: list[Tried] = []
         for server in order:
             answered = self._ask(server, service, path, body)
-            if answered.meaning is Meaning.ACCEPTED:
+            missing = lacks(answered.body) if answered.meaning is Meaning.ACCEPTED else ""
+            if answered.meaning is Meaning.ACCEPTED and not missing:
                 return Result(Outcome.SUCCESS, service.name, (*tried, Tried(server.key)), server.key, answered.body)
-            tried.append(Tried(server.key, answered.reason))
+            tried.append(Tried(server.key, missing or answered.reason))
             if answered.meaning in (Meaning.REFUSED, Meaning.WRONG, Meaning.UNKNOWN_CALLER):
                 outcome = Outcome.REFUSED if answered.meaning is Meaning.REFUSED else Outcome.FAILURE
                 return _ended(outcome, service, tried, server.key, answered.body)

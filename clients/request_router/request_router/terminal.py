@@ -13,9 +13,18 @@ from typing import Any
 import httpx
 
 from request_router.booster import Boosters, NoBooster, Refused
-from request_router.documents import Server, WrongDocument, configuration_of, parsed, status_of
+from request_router.documents import (
+    Configuration,
+    Preferences,
+    Server,
+    WrongDocument,
+    configuration_of,
+    parsed,
+    status_of,
+)
+from request_router.login import GET_TOKEN, Login, token_in
 from request_router.queue import Queue
-from request_router.router import RequestRouter, Result
+from request_router.router import Outcome, RequestRouter, Result
 from request_router.state import Kept, State, StateUnusable
 from request_router.store_copy import NoCopy, StoreCopy, is_older
 from request_router.transport import HttpTransport, http_client
@@ -49,6 +58,11 @@ def pause_s(failures: int, not_before_s: float = 0.0, chance: Callable[[], float
 
 def spread(seconds: float, chance: Callable[[], float] = random.random) -> float:
     return seconds * (1 + SPREAD * chance())
+
+
+def login_interval_s(configured: Configuration | None) -> float:
+    """Return how often a login is renewed: the preference, or its default while there is no configuration."""
+    return (configured.preferences if configured else Preferences()).token_refresh_interval_ms / 1000
 
 
 def _store_copy(client: httpx.Client, identity: Mapping[str, Any]) -> StoreCopy | None:
@@ -89,13 +103,15 @@ class Terminal:
         self._software = software
         self._stopping = threading.Event()
         self._due = threading.Event()
+        self._login = Login()
+        self._login_moved = threading.Event()
         self._threads: list[threading.Thread] = []
         self.tags: dict[str, str] = {}
         self.received_at: dict[str, float] = {}
         self.revisions: dict[str, int] = {}
         self.ended_by = ""
         self.router = RequestRouter(
-            HttpTransport(self._client, headers_for),
+            HttpTransport(self._client, lambda server: {**self._login.headers(server), **headers_for(server)}),
             Queue(state.queue_path),
             SteadyClock(),
             home_url=home_url,
@@ -118,6 +134,31 @@ class Terminal:
 
     def request(self, path: str, body: Mapping[str, Any] | None = None) -> Result:
         return self.router.request(path, body)
+
+    def logged_in(self, token: str) -> None:
+        """Send this login token to the servers from now on, and renew it while the background runs; raises ValueError.
+
+        Source: reference/openbravo, sections 4.8 and 5.
+        """
+        self._login.begin(token)
+        self._login_moved.set()
+
+    def logged_out(self) -> None:
+        """Forget the login token. Telling the servers is a request of its own."""
+        self._login.begin("")
+        self._login_moved.set()
+
+    def renew_login(self) -> bool:
+        """Ask the servers for a new login token, one after the other until one gives it; return whether one did.
+
+        A server whose session was itself opened by a token gives none: the next one is asked.
+        """
+        old = self._login.token
+        result = self.router.request(GET_TOKEN, lacks=lambda answer: "" if token_in(answer) else "gave no token")
+        if result.outcome is not Outcome.SUCCESS:
+            logger.info("The login was not renewed: %s", result.reason)
+            return False
+        return self._login.renew(old, token_in(result.answer))
 
     def deliver(self) -> None:
         """Ping and deliver what is due, unless another program of this folder does: the order is one program's."""
@@ -210,6 +251,7 @@ class Terminal:
             STATUS: lambda: self._keep(lambda: self._poll_once(STATUS)),
             "reports": lambda: self._keep(self.report),
             "queue": self._pump,
+            "login": self._keep_login,
         }
         for name, loop in loops.items():
             thread = threading.Thread(target=loop, name=f"router-{name}", daemon=True)
@@ -244,6 +286,20 @@ class Terminal:
                 logger.warning("%s The last good document stays.", error)
             self._stopping.wait(rest)
 
+    def _keep_login(self) -> None:
+        """Renew the login token every interval while there is one, and never give up while that fails."""
+        failures = 0
+        while not self._stopping.is_set():
+            rest = login_interval_s(self.router.configuration)
+            if failures:
+                rest = min(pause_s(failures), rest)
+            moved = self._login_moved.wait(rest)
+            self._login_moved.clear()
+            if self._stopping.is_set() or moved or not self._login.token:
+                failures = 0
+                continue
+            failures = 0 if self.renew_login() else failures + 1
+
     def _pump(self) -> None:
         while not self._stopping.is_set():
             self._due.clear()
@@ -256,6 +312,7 @@ class Terminal:
         """End the background work and close the queue; what waits is delivered when the terminal starts again."""
         self._stopping.set()
         self._due.set()
+        self._login_moved.set()
         for thread in self._threads:
             if thread.name == "router-queue":
                 thread.join(timeout=30)
