@@ -19,7 +19,10 @@ def own_address() -> str:
     """Return the address of this node as the pair knows it; of a single node, the name of its machine."""
     parameters: Parameters = settings.BOOSTER_PARAMETERS
     by_role = {Role.PRIMARY: parameters.primary, Role.SECONDARY: parameters.secondary}
-    return str(by_role.get(own_role()) or Address(socket.gethostname(), parameters.local_port or 0))
+    if (address := by_role.get(own_role())) is not None:
+        return str(address)
+    host, port = socket.gethostname(), parameters.local_port
+    return str(Address(host, port)) if port else host
 
 
 def own_queue() -> str:

@@ -1,8 +1,10 @@
 """The addresses of the pair, and the role that follows from them (OMF-01 to OMF-06)."""
 
+import socket
+
 import pytest
 
-from boosters.node import is_own_host
+from boosters.node import is_own_host, own_address
 from boosters.parameters import Address, ParameterRefused, Parameters, Role, read, role_of
 from tests.backoffice.processes import manage
 
@@ -112,3 +114,10 @@ def test_a_refused_parameter_stops_the_start_with_one_line_and_a_status(tmp_path
         "Not configured properly: BOOSTER_IP needs a PostgreSQL database (DATABASE_URL): "
         "SQLite serves one node alone.\n",
     )
+
+
+@pytest.mark.parametrize(("given", "port"), [({}, ""), ({"LOCAL_PORT": "8080"}, ":8080")])
+def test_a_single_node_is_known_by_the_name_of_its_machine(settings, given, port):
+    settings.BOOSTER_PARAMETERS = read(given, is_sqlite=True)
+
+    assert own_address() == f"{socket.gethostname()}{port}"
