@@ -171,7 +171,10 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASE["CONN_MAX_AGE"] = whole_number("DATABASE_CONN_MAX_AGE_S", default=60)
     DATABASE["CONN_HEALTH_CHECKS"] = True
-    DATABASE["OPTIONS"] = {"connect_timeout": 5, **DATABASE.get("OPTIONS", {})}
+    # A host that vanished says no goodbye: without these, who waits for its answer waits for a quarter of an hour.
+    patience = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+    patience["tcp_user_timeout"] = 10_000  # in milliseconds
+    DATABASE["OPTIONS"] = {**patience, **DATABASE.get("OPTIONS", {})}
 DATABASES = {"default": DATABASE}
 # The two nodes of a Booster pair; without BOOSTER_IP this node is alone.
 BOOSTER_PARAMETERS = parameters.read(

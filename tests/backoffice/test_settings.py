@@ -1,5 +1,6 @@
 """What the environment makes of the settings, each time in a fresh process."""
 
+import json
 import re
 
 import pytest
@@ -46,6 +47,25 @@ def test_a_value_may_come_from_a_file(tmp_path):
     refused = manage("check", data_dir=tmp_path / "data", LOG_LEVEL_FILE=str(file))
 
     assert "not 'LOUD'" in refused.stderr
+
+
+def test_a_database_host_that_vanished_is_given_up_soon_and_the_address_may_say_when(tmp_path):
+    url = "postgresql://u:p@/n?host=a,b&target_session_attrs=read-write&connect_timeout=2"
+    script = (
+        "import json; from django.conf import settings; print(json.dumps(settings.DATABASES['default']['OPTIONS']))"
+    )
+
+    shown = manage("shell", "--no-imports", "-c", script, data_dir=tmp_path / "data", DATABASE_URL=url)
+
+    assert json.loads(shown.stdout) == {
+        "host": "a,b",
+        "target_session_attrs": "read-write",
+        "connect_timeout": 2,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
 
 
 @pytest.mark.parametrize(
