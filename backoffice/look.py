@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django import forms
 from django.conf import settings
@@ -46,6 +46,9 @@ from backoffice.history import entries_of
 from backoffice.refusals import Refusal, describe_blockers
 from backoffice.visibility import visible
 
+if TYPE_CHECKING:
+    from accounts.models import User
+
 __all__ = [
     "ActionVariant",
     "AdminPasswordChangeForm",
@@ -58,6 +61,7 @@ __all__ = [
     "UserCreationForm",
     "Window",
     "action",
+    "actor_of",
     "check_boxes",
     "display",
     "file_input",
@@ -71,6 +75,11 @@ LARGEST_IMPORT = 4 * 2**20
 MOST_ROWS = 5_000
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def actor_of(request: HttpRequest) -> User | None:
+    """Return who is logged in, as events name their actor; nobody where nobody is."""
+    return request.user if request.user.is_authenticated else None
 
 
 def action(**options: Any) -> Callable[[Function], Function]:

@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
-from accounts.models import User
+from backoffice.look import actor_of
 from backoffice.visibility import visible
 from fleet.frames import fleet_frame, server_frame, store_frame, store_rows
 from fleet.gather import MAY_LOOK, Fleet, Scope, gather, observed_of, scope_of, tills_of
@@ -170,8 +170,7 @@ def try_online(request: HttpRequest, server_id: int) -> HttpResponse:
     server = get_object_or_404(visible(MobileServer, request.user), pk=server_id)
     if not _may_try(request, server):
         raise PermissionDenied
-    actor = request.user if isinstance(request.user, User) else None
-    if try_again(server, timezone.now(), actor):
+    if try_again(server, timezone.now(), actor_of(request)):
         messages.success(request, f"{server} goes online as soon as it answers and is ready.")
     else:
         messages.info(request, f"{server} need not wait: it is online already, or goes online as soon as it answers.")

@@ -14,7 +14,6 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 
-from accounts.models import User
 from accounts.scope import is_limited
 from backoffice.look import (
     OrganizationFilter,
@@ -22,6 +21,7 @@ from backoffice.look import (
     Tab,
     Window,
     action,
+    actor_of,
     check_boxes,
     display,
     text_area,
@@ -112,7 +112,7 @@ class ChannelWindow(Window):
         return super().changeform_view(request, *args[:2], **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
-        actor = _actor_of(request)
+        actor = actor_of(request)
         assert actor is not None  # noqa: S101 - the windows are for people who have logged in
         request.secret = save_channel(obj, actor=actor)  # type: ignore[attr-defined] # shown by the answer only
 
@@ -143,7 +143,7 @@ class ChannelWindow(Window):
         channel = self.visible_object(request, object_id, change=True)
         context: dict[str, Any] = {"channel": channel, "original": channel}
         if request.method == "POST":
-            context["attempt"] = send_test(channel, timezone.now(), actor=_actor_of(request))
+            context["attempt"] = send_test(channel, timezone.now(), actor=actor_of(request))
         return self.render_page(request, "notices/test.html", f"Send a test: {channel}", **context)
 
     @action(description="New secret", icon="key", permissions=["change"])
@@ -156,7 +156,7 @@ class ChannelWindow(Window):
         secret = ""
         if request.method == "POST":
             try:
-                secret = roll_secret(channel, timezone.now(), actor=_actor_of(request))
+                secret = roll_secret(channel, timezone.now(), actor=actor_of(request))
             except Refusal as refusal:
                 messages.error(request, refusal.detail)
                 return HttpResponseRedirect(self.window_url("change", channel.pk))
@@ -305,7 +305,7 @@ class DeliveryWindow(RecordWindow):
         delivery = self.visible_object(request, object_id)
         if request.method == "POST":
             try:
-                deliver_again(delivery, timezone.now(), actor=_actor_of(request))
+                deliver_again(delivery, timezone.now(), actor=actor_of(request))
                 messages.success(request, "It is delivered again within seconds.")
             except Refusal as refusal:
                 messages.error(request, refusal.detail)
@@ -328,7 +328,3 @@ def _mail_server() -> dict[str, Any]:
 
 def _person(request: HttpRequest) -> Any:
     return request.user
-
-
-def _actor_of(request: HttpRequest) -> User | None:
-    return request.user if isinstance(request.user, User) else None

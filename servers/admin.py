@@ -14,8 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.views.decorators.cache import never_cache
 
-from accounts.models import User
-from backoffice.look import CsvWindow, OrganizationFilter, RecordWindow, Tab, action, display, is_id
+from backoffice.look import CsvWindow, OrganizationFilter, RecordWindow, Tab, action, actor_of, display, is_id
 from backoffice.visibility import visible
 from organizations.models import Organization
 from organizations.tree import tree_write
@@ -186,7 +185,7 @@ class MobileServerWindow(CsvWindow):
         server = self.visible_object(request, object_id, change=True)
         context: dict[str, Any] = {"server": server, "original": server}
         if request.method == "POST":
-            context["token"] = issue_agent_token(server.pk, timezone.now(), actor=_actor_of(request)).text
+            context["token"] = issue_agent_token(server.pk, timezone.now(), actor=actor_of(request)).text
         return self.render_page(request, "servers/agent_token.html", f"Agent token: {server}", **context)
 
     @action(description="Join", icon="add_link", permissions=["change"])
@@ -198,7 +197,7 @@ class MobileServerWindow(CsvWindow):
         """End the agent's tokens once that is confirmed."""
         server = self.visible_object(request, object_id, change=True)
         if request.method == "POST":
-            revoke_agent_tokens(server.pk, timezone.now(), actor=_actor_of(request))
+            revoke_agent_tokens(server.pk, timezone.now(), actor=actor_of(request))
             messages.success(request, f"The agent of {server} is revoked: it needs a new token.")
             return HttpResponseRedirect(self.window_url("change", server.pk))
         return self.render_page(
@@ -239,10 +238,6 @@ class MobileServerWindow(CsvWindow):
             unseen = server.organizations_by_server.exclude(organization__in=visible(Organization, request.user))
             rows[OrganizationByServer] += [Assignment(row.organization, row.is_active) for row in unseen]
         save_server(server, organizations=rows[OrganizationByServer], services=rows[ServiceByServer])
-
-
-def _actor_of(request: HttpRequest) -> User | None:
-    return request.user if isinstance(request.user, User) else None
 
 
 def _reported(server: MobileServer, name: str) -> Any:

@@ -14,8 +14,16 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
-from accounts.models import User
-from backoffice.look import REFUSALS, CsvWindow, OrganizationFilter, action, display, refusal_errors, select_input
+from backoffice.look import (
+    REFUSALS,
+    CsvWindow,
+    OrganizationFilter,
+    action,
+    actor_of,
+    display,
+    refusal_errors,
+    select_input,
+)
 from terminals.activation import create_activation_code
 from terminals.models import Terminal
 from terminals.rows import TerminalRows
@@ -156,10 +164,6 @@ class TerminalWindow(CsvWindow):
         return self.render_page(
             request, "terminals/revoke.html", f"Revoke {terminal}", terminal=terminal, original=terminal
         )
-
-
-def actor_of(request: HttpRequest) -> User | None:
-    return request.user if isinstance(request.user, User) else None
 
 
 def _report(terminal: Terminal, name: str) -> Any:
