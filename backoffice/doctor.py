@@ -17,9 +17,11 @@ from django.db import DatabaseError, connection
 
 from accounts.models import User
 from backoffice.health import unapplied_migrations
+from backoffice.signed_text import keys_in
 from boosters.node import own_role
 from boosters.pair import pair_standing
 from boosters.parameters import ParameterRefused
+from boosters.patch_files import NO_KEYS as NO_PATCH_KEYS
 from licensing.files import NO_KEYS, faulty_vendor_keys, vendor_keys
 from licensing.installation import standing
 from licensing.rules import headline
@@ -55,6 +57,7 @@ def examine() -> Iterator[Finding]:
     yield _secret_key()
     yield _redis()
     yield _vendor_keys()
+    yield _patch_keys()
     try:
         yield _database()
         for subject, look in DATABASE_CHECKS.items():
@@ -109,6 +112,16 @@ def _vendor_keys() -> Finding:
     if not known:
         return Finding(Level.NOTE, subject, f"{NO_KEYS}; see docs/licences.md")
     return Finding(Level.OK, subject, f"licences may be signed with {_some(known)}")
+
+
+def _patch_keys() -> Finding:
+    subject, directory = "patch keys", Path(settings.BOOSTER_PATCH_KEYS)
+    known, faulty = keys_in(directory)
+    if faulty:
+        return Finding(Level.WRONG, subject, f"no public key of Ed25519 in {directory}: {_some(list(faulty))}")
+    if not known:
+        return Finding(Level.NOTE, subject, f"patches are refused: {NO_PATCH_KEYS}; see docs/patches.md")
+    return Finding(Level.OK, subject, f"patches may be signed with {_some(list(known))}")
 
 
 def _database() -> Finding:

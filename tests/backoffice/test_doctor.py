@@ -13,6 +13,7 @@ from boosters.parameters import Address, Parameters, Role
 from licensing import files
 from organizations.models import Organization
 from services.manifest import install_manifest, standard_manifests
+from tests.boosters.makers import write_keys
 from tests.boosters.pairs import node
 from tests.factories import make_admin, make_tree
 from tests.licensing.makers import make_installation
@@ -27,11 +28,18 @@ def _healthy():
         install_manifest(path.read_bytes())
 
 
+@pytest.fixture
+def patch_keys(settings, tmp_path):
+    """Trust a vendor of patches; return the directory of his keys."""
+    settings.BOOSTER_PATCH_KEYS = str(write_keys(tmp_path / "patch_keys"))
+    return tmp_path / "patch_keys"
+
+
 def findings(subject):
     return [(finding.level, finding.text) for finding in examine() if finding.subject == subject]
 
 
-@pytest.mark.usefixtures("vendor_keys")
+@pytest.mark.usefixtures("vendor_keys", "patch_keys")
 def test_doctor_finds_nothing_wrong_with_a_sound_installation(capsys):
     call_command("doctor")
 
@@ -43,6 +51,7 @@ def test_doctor_finds_nothing_wrong_with_a_sound_installation(capsys):
             "secret key",
             "redis",
             "vendor keys",
+            "patch keys",
             "database",
             "clock",
             "migrations",
@@ -137,7 +146,7 @@ def test_doctor_says_that_the_database_is_away_and_stops_there(monkeypatch):
 
     found = [str(finding) for finding in examine()]
 
-    assert found[4:] == ["WRONG database: connection refused"]
+    assert found[5:] == ["WRONG database: connection refused"]
 
 
 def test_doctor_says_which_keys_of_the_vendor_ship(vendor_keys):
@@ -156,6 +165,23 @@ def test_doctor_says_which_keys_of_the_vendor_ship(vendor_keys):
             "no key of the vendor ships with this build, so it can accept no licence; see docs/licences.md",
         ),
         (Level.WRONG, "no public key (a private one never belongs there): 5.private.pem"),
+    ]
+
+
+def test_doctor_says_whose_patches_are_accepted(patch_keys):
+    trusted = findings("patch keys")
+    (patch_keys / "vendor-1.pem").unlink()
+    none = findings("patch keys")
+    (patch_keys / "vendor-2.pem").write_text("nonsense")
+
+    assert [*trusted, *none, *findings("patch keys")] == [
+        (Level.OK, "patches may be signed with vendor-1"),
+        (
+            Level.NOTE,
+            "patches are refused: no vendor's key is known here: put the vendor's public key (PEM or JWK) into the "
+            "directory that BOOSTER_PATCH_KEYS names, on every node; see docs/patches.md",
+        ),
+        (Level.WRONG, f"no public key of Ed25519 in {patch_keys}: vendor-2.pem"),
     ]
 
 
