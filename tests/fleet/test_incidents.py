@@ -41,6 +41,7 @@ def incidents():
 
 
 def test_one_outage_is_one_incident_from_the_loss_to_the_return():
+    """OMF-16"""
     server = in_state("online")
     steps = ["transition_to_offline", "offline", "transition_to_online", "offline", "transition_to_online", "online"]
 

@@ -109,6 +109,7 @@ def test_an_older_license_is_a_conflict_until_confirmed(client):
 
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_others_than_superusers_are_refused(api_client, method):
+    """OMF-50"""
     api_client.credentials(HTTP_AUTHORIZATION=f"Bearer {make_user_token(make_user(role=SYSTEM_ADMINISTRATOR))}")
 
     answer = getattr(api_client, method)(URL, {"license": make_file().decode()})

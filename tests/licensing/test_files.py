@@ -71,6 +71,7 @@ def test_one_line_end_does_not_matter(end):
     ],
 )
 def test_read_says_why_it_refuses(data, code):
+    """OMF-52"""
     assert refusal_of(data) == code
 
 
@@ -116,6 +117,7 @@ def test_nothing_may_be_missing(claim):
 
 
 def test_every_other_character_in_every_place_is_refused():
+    """OMF-53"""
     data = make_file()
     other = {ord("A"): b"B"}
 

@@ -112,6 +112,7 @@ def test_a_whole_life(at):
 
 
 def test_the_first_start_is_recorded_once():
+    """OMF-54, OMF-55"""
     before = standing()
 
     note_start(None, using="default")
@@ -153,6 +154,7 @@ def test_a_deleted_row_comes_back_with_the_latest_moment_that_anything_tells_of(
 
 
 def test_setting_the_clock_back_neither_restarts_nor_lengthens_the_trial(at):
+    """OMF-55"""
     make_first_start()
     at(START + 6 * DAY)
     note_moment(monotonic_s=0)
@@ -226,6 +228,7 @@ def test_notice_is_given_once_each_30_14_7_and_1_days_before_the_end(at):
     ids=["nonsense", "large", "forged", "unknown", "altered", "other", "expired", "backwards"],
 )
 def test_a_refused_upload_is_recorded_and_changes_nothing(at, file, reason):
+    """OMF-52, OMF-58"""
     make_installation(license=make_file(id="present").decode())
     user = make_admin("root")
     at(START + 2 * DAY)
@@ -246,6 +249,7 @@ def test_a_refused_upload_is_recorded_and_changes_nothing(at, file, reason):
 
 
 def test_an_accepted_upload_is_recorded_and_in_force_at_once(at):
+    """OMF-51, OMF-58"""
     make_installation()
     at(START + 8 * DAY)
 
@@ -403,6 +407,7 @@ def is_same_file(mutated, genuine):
 
 
 def test_limits_hold_at_every_door_of_the_rules_and_editing_stays_free(at):
+    """OMF-57"""
     make_installation()
     at(START)
     tree = make_tree(ACME=None, OSLO="ACME")

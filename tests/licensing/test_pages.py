@@ -101,6 +101,7 @@ def test_markup_in_a_license_or_a_file_name_stays_text(windows):
 
 @pytest.mark.parametrize("role", [SYSTEM_ADMINISTRATOR, STORE_OPERATOR, READ_ONLY])
 def test_only_superusers_open_it(client, role):
+    """OMF-50"""
     client.force_login(make_user(role=role, is_staff=True))
 
     assert [client.get(URL).status_code, put(client, make_file()).status_code] == [403, 403]

@@ -16,6 +16,7 @@ URL = "/api/v1/license/"
 
 
 def test_an_upload_through_one_process_is_in_force_in_the_other_within_2_s(tmp_path, vendor_keys):
+    """OMF-51"""
     now = timezone.now()
     make_installation(now - 30 * DAY)
     headers = {"Authorization": f"Bearer {make_user_token(make_admin())}"}

@@ -41,6 +41,7 @@ def at(moment, present=None, upcoming=None):
     ],
 )
 def test_the_trial_lasts_seven_times_24_hours(moment, expected, left):
+    """OMF-54"""
     status = at(moment)
 
     assert (status.state, status.days_left(moment)) == (expected, left)

@@ -116,6 +116,7 @@ def test_a_terminal_routes_by_what_its_booster_gives_and_delivers(booster, tmp_p
 
 
 def test_a_terminal_that_polled_once_works_without_any_booster(booster, tmp_path):
+    """OMF-26"""
     with mobile(ReferenceServer("a")) as a:
         booster.gives("configuration", configuration(a))
         booster.gives("status", {"format": 1, "servers": [{"key": "a", "status": "offline"}]})
