@@ -132,11 +132,17 @@ class Boosters:
         stale = answer.headers.get("X-Booster-Stale", "")
         return Polled(
             answer.content,
-            answer.headers.get("ETag", "").strip('"').removesuffix("-gzip"),
+            tag_in(answer.headers),
             int(revision) if revision.isdigit() else 0,
             int(stale) if stale.isdigit() else None,
             url,
         )
+
+
+def tag_in(headers: Mapping[str, str]) -> str:
+    """Return an answer's entity tag without quotes, empty for one that could not be sent back."""
+    tag = headers.get("ETag", "").strip('"').removesuffix("-gzip")
+    return tag if tag.isascii() and tag.isprintable() and '"' not in tag else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Rules N6 to N12; reference/openbravo, section 4, without the defects of its sect
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -149,6 +150,7 @@ class RequestRouter:
         Raises WrongRequest.
         """
         sent = dict(body or {})
+        _check_json(sent)
         service = self.match(path)
         providers = self.providers(service.name)
         if service.is_transactional:
@@ -299,6 +301,14 @@ class RequestRouter:
                 self.queue.refuse(message, f"{server.key}: {answered.reason}")
                 return True
         return False
+
+
+def _check_json(body: Mapping[str, Any]) -> None:
+    """Refuse what could be stored and never be sent; raises WrongRequest."""
+    try:
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WrongRequest(f"The request cannot be sent as JSON: {error}.") from None
 
 
 def _ended(

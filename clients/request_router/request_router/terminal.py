@@ -103,7 +103,7 @@ class Terminal:
         self._software = software
         self._stopping = threading.Event()
         self._due = threading.Event()
-        self._login = Login()
+        self._login = login = Login()
         self._login_moved = threading.Event()
         self._threads: list[threading.Thread] = []
         self.tags: dict[str, str] = {}
@@ -111,7 +111,7 @@ class Terminal:
         self.revisions: dict[str, int] = {}
         self.ended_by = ""
         self.router = RequestRouter(
-            HttpTransport(self._client, lambda server: {**self._login.headers(server), **headers_for(server)}),
+            HttpTransport(self._client, lambda server: {**login.headers(server), **headers_for(server)}),
             Queue(state.queue_path),
             SteadyClock(),
             home_url=home_url,

@@ -60,6 +60,8 @@ def call(
         raise NoAnswer(str(error) or type(error).__name__) from None
     except httpx.InvalidURL as error:
         raise NoAnswer(f"no address: {error}") from None
+    except ValueError as error:
+        raise NoAnswer(f"it cannot be sent: {error}") from None
     except RuntimeError:
         raise NoAnswer("the client was closed") from None
 

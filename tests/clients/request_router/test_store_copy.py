@@ -20,8 +20,9 @@ from booster_agent.local_door import LocalDoor
 from request_router.booster import NoBooster, Refused
 from request_router.documents import WrongDocument
 from request_router.state import State
-from request_router.store_copy import JWS_TYPE, Copy, is_older, keys_of, verified
+from request_router.store_copy import JWS_TYPE, Copy, is_older, keys_of, tag_of, verified
 from request_router.terminal import Terminal
+from routing import document as document_of_a_booster
 from tests.clients.request_router.scenarios import SCENARIOS
 from tests.clients.request_router.test_terminal import Booster, run, running
 
@@ -54,7 +55,7 @@ def document(value, **claims):
     body = json.dumps(value).encode()
     return {
         "body": body.decode(),
-        "tag": hashlib.sha256(body).hexdigest()[:8],
+        "tag": hashlib.sha256(body).hexdigest()[:32],
         "revision": claims.get("revision", 8),
         "signature": signed(body, **{"iat": int(time.time())} | claims),
     }
@@ -287,3 +288,22 @@ def test_the_command_keeps_keys_and_agent_of_the_activation_and_shows_by_the_age
     assert shown[1].startswith(f"LY-1 at {STORE}, revision 8, ")
     assert wrong == (1, "", "The agent must be an http or https address.\n")
     assert httpx.URL(State(tmp_path / "t").identity()["agent"]) == httpx.URL(url)
+
+
+def test_a_tag_of_the_agents_choosing_does_not_let_a_booster_pass_over_a_newer_document(tmp_path):
+    newer = {**CONFIGURATION, "multi_server": False, "servers": []}
+    lying = document(CONFIGURATION) | {"tag": tag_of(json.dumps(newer).encode())}
+    with agent(tmp_path, lying, document({}, door="status")) as url, running(Booster()) as booster:
+        booster.answers["configuration"] = (503, {}, b"")
+        terminal = Terminal(activated(tmp_path / "t", url, booster.url))
+        terminal.poll("configuration")
+        booster.gives("configuration", newer, tag=lying["tag"])
+
+        taken = terminal.poll("configuration")
+        terminal.close()
+
+    assert (taken, terminal.router.configuration.servers) == (True, ())
+
+
+def test_tags_are_those_that_a_booster_gives():
+    assert tag_of(BODY) == document_of_a_booster.tag_of(BODY)

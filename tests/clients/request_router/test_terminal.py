@@ -20,7 +20,8 @@ from reference_server.server import ReferenceServer
 from reference_server.server import serving as mobile
 from request_router import command
 from request_router.booster import Boosters, NoBooster, Refused
-from request_router.documents import WrongDocument
+from request_router.documents import WrongDocument, configuration_of
+from request_router.router import WrongRequest
 from request_router.state import State
 from request_router.terminal import LONGEST_PAUSE_S, SPREAD, NotActivated, Terminal, pause_s
 from request_router.transport import NoAnswer, call, http_client
@@ -302,7 +303,9 @@ def test_a_terminal_killed_while_it_sells_loses_nothing_that_it_acknowledged(boo
     with mobile(ReferenceServer("a", data=data)) as a:
         booster.gives("configuration", configuration(a))
         state = activated(tmp_path / "t", booster.url)
-        Terminal(state).poll("configuration")
+        before = Terminal(state)
+        before.poll("configuration")
+        before.close()
         folders = [str(ROOT / "clients/request_router")]
         with subprocess.Popen(
             [sys.executable, "-c", SELLING, str(state.folder)],
@@ -420,3 +423,25 @@ def test_the_command_says_nothing_when_whoever_reads_has_gone(booster, tmp_path)
 
     assert first.startswith("LY-1 at ")
     assert (status, errors) == (0, "")
+
+
+@pytest.mark.parametrize("tag", [b"\xe9", b"a\x7fb", b'a"b'])
+def test_a_tag_that_could_not_be_sent_back_is_passed_over(booster, tag):
+    booster.gives("configuration", TEMPLATE["configuration"], tag=tag.decode("latin-1"))
+    with http_client() as client:
+        assert Boosters(client, [booster.url]).poll("configuration", token="t").tag == ""
+
+
+@pytest.mark.parametrize("path", [PRODUCT, LOADER])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", {1, 2}, b"x"])
+def test_what_could_never_be_sent_is_refused_before_it_is_stored(tmp_path, path, value):
+    with mobile(ReferenceServer("a")) as a:
+        terminal = Terminal(activated(tmp_path / "t", "http://127.0.0.1:9"))
+        terminal.router.configure(configuration_of(configuration(a)))
+
+        with pytest.raises(WrongRequest, match=r"The request cannot be sent as JSON: "):
+            terminal.request(path, {"data": [value]})
+        waiting = terminal.router.queue.waiting()
+        terminal.close()
+
+    assert (waiting, a.data.shown()["accepted"]) == ([], [])
