@@ -3,7 +3,8 @@
 import random
 import socket
 import subprocess
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 
 import pytest
 from django.conf import settings
@@ -109,6 +110,38 @@ def token():
     tree = make_tree(ACME=None, LYON="ACME")
     make_server("box", client=tree["ACME"], url="https://box.example")
     return issue_token(make_terminal("LY-1", tree["LYON"]), timezone.now()).text
+
+
+def test_callers_that_do_not_read_their_answers_hold_up_nobody(token, tmp_path):
+    environment = {
+        "DATABASE_URL": serving.test_database_url(),
+        "TOKEN_DIGEST_KEY": settings.TOKEN_DIGEST_KEY,
+        "BOOSTER_POLLS_PER_MINUTE": "1000000",
+    }
+    with serving.web_server(tmp_path / "data", **environment) as client:
+        address = ("127.0.0.1", client.base_url.port)
+        asking = {"Authorization": f"Bearer {token}"}
+        assert client.get(DOORS[0], headers=asking).status_code == 200
+        head = f"Host: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        lines = []
+        for number in range(40):
+            line = socket.create_connection(address)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            door, times = (DOORS[3], 1) if number % 2 else (DOORS[0], 2_000)
+            line.setblocking(False)
+            with suppress(BlockingIOError):
+                line.send(f"GET {door} HTTP/1.1\r\n{head}".encode() * times)
+            lines.append(line)
+
+        took = []
+        for _ in range(30):
+            started = time.monotonic()
+            assert client.get(DOORS[0], headers=asking).status_code == 200
+            took.append(time.monotonic() - started)
+        for line in lines:
+            line.close()
+
+    assert max(took) < 2
 
 
 def test_whatever_is_sent_no_answer_is_a_failure_or_a_trace_and_nothing_grows(token, tmp_path):
