@@ -8,13 +8,15 @@ from django.db.models import F
 
 from boosters.acting_rule import Step
 from boosters.keeping import Keeper
-from boosters.lease import Right, acting_right
+from boosters.lease import NoLongerActing, Right, acting_right, acting_write
 from boosters.models import ActingLease, BoosterNode
 from boosters.parameters import Role
 from events.models import Event
 from licensing.installation import LicenseLimit
 from notices.models import Notice
+from servers.models import MobileServer
 from tests.boosters.pairs import node
+from tests.factories import make_server, make_tree
 
 pytestmark = [
     pytest.mark.django_db,
@@ -64,6 +66,23 @@ def pair(settings):
 
 def told():
     return [*Event.objects.filter(kind__startswith="booster").order_by("pk").values_list("kind", "cause")]
+
+
+def test_an_installation_that_ran_alone_becomes_a_pair_without_a_step_of_its_own(pair):
+    """OMF-06."""
+    pair.become(Role.SINGLE)
+    alone = acting_right()
+    server = make_server("box", client=make_tree(ACME=None)["ACME"])
+
+    done = [pair.keep(Role.PRIMARY), pair.keep(Role.SECONDARY)]
+
+    assert (alone, done) == (Right(Role.SINGLE, 1), [Step.CLAIM, Step.WAIT])
+    assert acting_right() is None
+    pair.become(Role.PRIMARY)
+    assert acting_right() == Right(Role.PRIMARY, 2)
+    with pytest.raises(NoLongerActing), acting_write(alone):
+        pass
+    assert list(MobileServer.objects.values_list("pk", flat=True)) == [server.pk]
 
 
 def test_secondary_takes_over_and_the_primary_takes_back(pair):

@@ -69,6 +69,7 @@ def everything():
 
 
 def test_a_first_report_of_a_ready_server_takes_it_online_and_keeps_what_it_told(report, server):
+    """OMF-14"""
     answer = report()
 
     stored = ServerReport.objects.values().get()
@@ -236,6 +237,7 @@ def test_a_clock_that_is_off_is_kept_to_be_shown_and_does_not_matter(report, tim
 
 @pytest.mark.parametrize("credential", ["unknown", "forged", "inactive", "mismatched", "deleted"])
 def test_a_report_with_an_unknown_inactive_or_mismatched_key_leaves_no_trace(api_client, acme, server, credential):
+    """OMF-15"""
     make_server("other", client=acme, key="other")
     token = issue_agent_token(server.pk, NOON).text
     body = REPORT | {"observed": [{"key": "other", "reachable": False}]}

@@ -35,6 +35,7 @@ def clock(time_machine):
 
 
 def test_a_server_that_falls_silent_goes_offline_by_the_watcher(clock):
+    """OMF-14"""
     server = make_reporting()
     hear(server)
 
