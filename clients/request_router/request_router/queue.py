@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,10 @@ class Queue:
 
     def _rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:
-            return self._database.execute(statement, values).fetchall()
+            try:
+                return self._database.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise QueueUnusable(f"The queue cannot be used: {error}.") from error
 
     def _messages(self, condition: str, *values: Any) -> list[Message]:
         rows = self._rows(f"SELECT {COLUMNS} FROM messages WHERE {condition}", *values)  # noqa: S608 - our own words
@@ -93,23 +97,32 @@ class Queue:
     ) -> bool:
         """Put a message into its queues, all or none; return False if it is there already."""
         text = json.dumps(body, ensure_ascii=False)
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
+        try:
+            with self._transaction():
                 for queue in queues:
                     self._database.execute(
                         "INSERT INTO messages (message_id, queue, service, path, body, created_ms)"
                         " VALUES (?, ?, ?, ?, ?, ?)",
                         (message_id, queue, service, path, text, created_ms),
                     )
-                self._database.execute("COMMIT")
-            except sqlite3.IntegrityError:
-                self._database.execute("ROLLBACK")
-                return False
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
+        except sqlite3.IntegrityError:
+            return False
         return True
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Let all of the block be on the disk, or nothing of it; raises QueueUnusable, as when the disk is full."""
+        with self._lock:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                yield
+                self._database.execute("COMMIT")
+            except BaseException as error:
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
+                    raise QueueUnusable(f"The queue cannot be written: {error}.") from error
+                raise
 
     def queues(self) -> list[str]:
         """Return the queues in which a message waits, by the age of their first one."""
@@ -136,8 +149,7 @@ class Queue:
 
     def delivered(self, message: Message, server: str, *, is_synchronized: bool, moment_ms: int) -> None:
         """Take a message out of its queue: a server has accepted it."""
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
+        with self._transaction():
             self._database.execute("DELETE FROM messages WHERE number = ?", (message.number,))
             self._database.execute(
                 "INSERT INTO deliveries (message_id, queue, server, is_synchronized, delivered_ms)"
@@ -147,7 +159,6 @@ class Queue:
             self._database.execute(
                 "DELETE FROM deliveries WHERE number <= (SELECT max(number) FROM deliveries) - ?", (DELIVERIES_KEPT,)
             )
-            self._database.execute("COMMIT")
 
     def deliveries(self) -> list[Delivery]:
         """Return the last deliveries, the oldest first."""

@@ -23,7 +23,7 @@ from request_router.documents import (
     status_of,
 )
 from request_router.login import GET_TOKEN, Login, token_in
-from request_router.queue import Queue
+from request_router.queue import Queue, QueueUnusable
 from request_router.router import Outcome, RequestRouter, Result
 from request_router.state import Kept, State, StateUnusable
 from request_router.store_copy import NoCopy, StoreCopy, is_older
@@ -35,6 +35,7 @@ CONFIGURATION, STATUS = "configuration", "status"
 WAIT_S = 50
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 OTHERS_TURN_MS = 5_000
+QUEUE_AGAIN_S = 5.0
 BOOSTERS_AGAIN_S = 30.0
 """How soon the Boosters are asked again while the store's agent stands in for them."""
 SPREAD = 0.3
@@ -280,6 +281,10 @@ class Terminal:
                 failures += 1
                 rest = pause_s(failures, error.retry_after_s)
                 logger.info("No Booster: %s", error)
+            except QueueUnusable as error:
+                failures += 1
+                rest = pause_s(failures)
+                logger.warning("%s", error)
             except (WrongDocument, StateUnusable) as error:
                 failures += 1
                 rest = pause_s(failures)
@@ -303,8 +308,13 @@ class Terminal:
     def _pump(self) -> None:
         while not self._stopping.is_set():
             self._due.clear()
-            self.deliver()
-            due_at = self.router.due_at_ms() if self._turn is not None else SteadyClock().now_ms() + OTHERS_TURN_MS
+            try:
+                self.deliver()
+                due_at = self.router.due_at_ms() if self._turn is not None else SteadyClock().now_ms() + OTHERS_TURN_MS
+            except QueueUnusable as error:
+                logger.error("%s Trying again.", error)
+                self._stopping.wait(QUEUE_AGAIN_S)
+                continue
             now = SteadyClock().now_ms()
             self._due.wait(None if due_at is None else max(due_at - now, 0) / 1000)
 

@@ -19,8 +19,10 @@ from reference_server.data import Data
 from reference_server.server import ReferenceServer
 from reference_server.server import serving as mobile
 from request_router import command
+from request_router import terminal as terminal_module
 from request_router.booster import Boosters, NoBooster, Refused
 from request_router.documents import WrongDocument, configuration_of
+from request_router.queue import SHARED, Queue, QueueUnusable
 from request_router.router import WrongRequest
 from request_router.state import State
 from request_router.terminal import LONGEST_PAUSE_S, SPREAD, NotActivated, Terminal, pause_s
@@ -445,3 +447,51 @@ def test_what_could_never_be_sent_is_refused_before_it_is_stored(tmp_path, path,
         terminal.close()
 
     assert (waiting, a.data.shown()["accepted"]) == ([], [])
+
+
+def test_a_full_disk_is_told_loses_nothing_and_delivery_goes_on_when_there_is_room(tmp_path):
+    queue = Queue(tmp_path / "queue.sqlite3")
+    body = {"data": ["x" * 2_000]}
+    queue.store("t0", [SHARED], LOADER, LOADER, body, 1)
+    pages = queue._database.execute("PRAGMA page_count").fetchone()[0]
+    queue._database.execute(f"PRAGMA max_page_count={pages + 1}")
+    stored = ["t0"]
+
+    def store_until_it_is_full():
+        for number in range(1, 50):
+            queue.store(f"t{number}", [SHARED], LOADER, LOADER, body, 1)
+            stored.append(f"t{number}")
+
+    with pytest.raises(QueueUnusable, match=r"The queue cannot be written: database or disk is full\."):
+        store_until_it_is_full()
+    queue._database.execute("PRAGMA max_page_count=10000")
+    while (message := queue.first(SHARED)) is not None:
+        queue.delivered(message, "a", is_synchronized=True, moment_ms=2)
+    delivered = [delivery.message_id for delivery in queue.deliveries()]
+    queue.close()
+
+    assert delivered == stored
+
+
+def test_the_background_outlives_a_queue_that_cannot_be_used_for_a_while(booster, tmp_path, monkeypatch):
+    monkeypatch.setattr(terminal_module, "QUEUE_AGAIN_S", 0.01)
+    with mobile(ReferenceServer("a")) as a:
+        booster.gives("configuration", configuration(a))
+        terminal = Terminal(activated(tmp_path / "t", booster.url))
+        terminal.poll("configuration")
+        failing = iter(range(3))
+        pump = terminal.router.pump
+
+        def failing_at_first():
+            if next(failing, None) is not None:
+                raise QueueUnusable("The queue cannot be written: disk I/O error.")
+            pump()
+
+        monkeypatch.setattr(terminal.router, "pump", failing_at_first)
+        terminal.start()
+        terminal.request(LOADER, {"messageId": "t1", "data": [1]})
+        wait_for(lambda: terminal.router.queue.length() == 0)
+        terminal.close()
+
+    assert next(failing, None) is None
+    assert [row["messageId"] for row in a.data.shown()["accepted"]] == ["t1"]
