@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ PIECE = 1024 * 1024
 LONGEST_LINE = 64 * 1024
 LONGEST_TEXT = 200
 LONGEST_NOTES = 10_000
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 MOST_MEMBERS = 100_000
 MOST_UNPACKED_TIMES = 50
 """How many times its own size an archive may unpack to, beyond SMALL: more is meant to fill a disk."""
@@ -200,7 +202,7 @@ def _description(claims: Any, key_id: str) -> Description:
     if not isinstance(digest, str) or len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):  # noqa: PLR2004
         raise ValueError("sha256 is not a SHA-256 in hexadecimal.")
     notes = claims.get("notes", "")
-    if not isinstance(notes, str) or len(notes) > LONGEST_NOTES or "\0" in notes:
+    if not isinstance(notes, str) or len(notes) > LONGEST_NOTES or "\0" in notes or HALF_CHARACTER.search(notes):
         raise ValueError("notes is not a text.")
     description = Description(
         product=_text(claims, "product"),

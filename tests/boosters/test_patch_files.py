@@ -139,6 +139,7 @@ def test_an_archive_cannot_leave_its_folder(refusal_of, archive, why):
         ({"sha256": "x"}, "sha256 is not a SHA-256"),
         ({"product": ""}, "product is not a text"),
         ({"notes": 3}, "notes is not a text"),
+        ({"notes": "\ud800"}, "notes is not a text"),
     ],
 )
 def test_what_a_vendor_signed_wrongly_is_refused_with_the_reason_omf_32(refusal_of, claims, why):

@@ -17,6 +17,7 @@ from reference_server.behaviour import Behaviour, Mode, WrongControl
 from reference_server.data import Data
 
 LARGEST_BODY = 2**20
+LONGEST_COUNT = 18
 LONGEST_MESSAGE_ID = 200
 IDLE_S = 60
 
@@ -164,10 +165,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit():
+        if not (length.isascii() and length.isdigit()):
             self.close_connection = True  # where the body ends cannot be told
             raise Wrong("A body needs its Content-Length.")
-        if int(length) > LARGEST_BODY:
+        if len(length) > LONGEST_COUNT or int(length) > LARGEST_BODY:
             self.close_connection = True
             raise Wrong(f"A body has at most {LARGEST_BODY} bytes.")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from request_router.transport import Answer, NoAnswer, call
 PREFIX = "/api/v1/terminal"
 ANSWER_WITHIN_S = 10.0
 BEYOND_THE_WAIT_S = 5.0
+LONGEST_WAIT_S = 3_600.0
+COUNT = re.compile(r"[0-9]{1,18}")
 PASSED_OVER_S = 30.0
 """A Booster that did not answer is tried last for so long, then in its place again."""
 
@@ -133,10 +136,15 @@ class Boosters:
         return Polled(
             answer.content,
             tag_in(answer.headers),
-            int(revision) if revision.isdigit() else 0,
-            int(stale) if stale.isdigit() else None,
+            count_in(revision) or 0,
+            count_in(stale),
             url,
         )
+
+
+def count_in(text: str) -> int | None:
+    """Return the number that a header spells with up to 18 of the digits 0 to 9, else None."""
+    return int(text) if COUNT.fullmatch(text) else None
 
 
 def tag_in(headers: Mapping[str, str]) -> str:
@@ -176,11 +184,11 @@ def activate(boosters: Boosters, terminal: str, code: str, software: str) -> Act
 def _detail(answer: Answer) -> str:
     try:
         told: Any = json.loads(answer.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     detail = told.get("detail") if isinstance(told, dict) else None
     return detail if isinstance(detail, str) else f"HTTP {answer.status}"
 
 
 def _seconds(text: str) -> float:
-    return min(float(text), 3_600.0) if text.isdigit() else 0.0
+    return min(float(count_in(text) or 0), LONGEST_WAIT_S)

@@ -173,6 +173,23 @@ def test_a_request_that_cannot_be_understood_is_refused(client, server, content,
     assert server.data.shown()["accepted"] == []
 
 
+@pytest.mark.parametrize(
+    ("length", "reason"),
+    [
+        (b"\xb2", "A body needs its Content-Length."),
+        (b"-1", "A body needs its Content-Length."),
+        (b"9" * 5_000, "A body has at most 1048576 bytes."),
+    ],
+)
+def test_a_length_that_is_none_is_refused(server, length, reason):
+    address = (server.server_address[0], server.server_port)
+    with socket.create_connection(address, timeout=5) as caller:
+        caller.sendall(b"POST /openbravo/x HTTP/1.1\r\nHost: x\r\nContent-Length: " + length + b"\r\n\r\n")
+        answer = b"".join(iter(lambda: caller.recv(65_536), b""))
+
+    assert (answer.split(b" ")[1], reason.encode() in answer) == (b"400", True)
+
+
 def test_other_addresses_and_methods_are_refused(client, server):
     root = server.url.removesuffix("/openbravo")
 

@@ -210,6 +210,27 @@ def test_a_booster_that_is_busy_says_when_to_come_again():
     assert none.value.retry_after_s == 20.0
 
 
+@pytest.mark.parametrize("number", ["\xb2", "-1", "1.5", "9" * 5_000])
+def test_numbers_in_headers_that_are_none_count_as_not_told(number):
+    with http_client() as client, running(Booster()) as booster, running(Booster()) as busy:
+        booster.gives("configuration", {}, **{"X-Booster-Revision": number, "X-Booster-Stale": number})
+        busy.answers["configuration"] = (503, {"Retry-After": number}, b"")
+
+        polled = Boosters(client, [booster.url]).poll("configuration", token="t")
+        with pytest.raises(NoBooster) as none:
+            Boosters(client, [busy.url]).poll("configuration", token="t")
+
+    assert (polled.revision, polled.stale_s, none.value.retry_after_s) == (0, None, 0.0)
+
+
+def test_a_refusal_that_nests_without_end_is_a_refusal():
+    with http_client() as client, running(Booster()) as booster:
+        booster.answers["configuration"] = (403, {}, b"[" * 100_000)
+
+        with pytest.raises(Refused, match="HTTP 403"):
+            Boosters(client, [booster.url]).poll("configuration", token="t")
+
+
 def test_pauses_grow_up_to_a_minute_and_are_spread():
     assert [pause_s(failures, chance=lambda: 0.0) for failures in (1, 2, 3, 7, 99)] == [1, 2, 4, 60, 60]
     assert pause_s(1, 20.0, chance=lambda: 0.0) == 20
