@@ -147,7 +147,7 @@ class RequestRouter:
 
         `lacks` may say what an answer lacks: under fail over the next server is then asked. A transaction
         needs `data`, a list that is not empty, and gets a `messageId` if it has none.
-        Raises WrongRequest.
+        Raises WrongRequest, and QueueUnusable when the disk does not take it.
         """
         sent = dict(body or {})
         _check_json(sent)
