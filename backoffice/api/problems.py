@@ -73,14 +73,23 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def members(self, instance: str) -> dict[str, Any]:
+        """Return what is written; details repeat what a caller sent, of which UTF-8 may have no spelling."""
         return {
             "type": self.type,
             "title": self.title,
             "status": self.status,
-            "detail": self.detail,
+            "detail": _writable(self.detail),
             "instance": instance,
-            "errors": [{"pointer": error.pointer, "code": error.code, "detail": error.detail} for error in self.errors],
+            "errors": [
+                {"pointer": _writable(error.pointer), "code": error.code, "detail": _writable(error.detail)}
+                for error in self.errors
+            ],
         }
+
+
+def _writable(text: str) -> str:
+    """Return a text with a question mark for every half of a character."""
+    return str(text).encode("utf-8", "replace").decode()
 
 
 FRAMEWORK_PROBLEMS: dict[int, tuple[str, str]] = {

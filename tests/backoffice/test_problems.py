@@ -80,6 +80,14 @@ def test_problem_of_a_missing_database_and_credential_says_how_to_go_on():
     assert headers == [{"Retry-After": "5"}, {"WWW-Authenticate": "Bearer"}]
 
 
+def test_a_problem_that_repeats_half_a_character_can_be_written():
+    error = exceptions.ValidationError({"a\ud800": ["\ud800 is no choice."]})
+
+    told = json.loads(json.dumps(problem_of(error).members("/x"), ensure_ascii=False).encode())
+
+    assert [(one["pointer"], one["detail"]) for one in told["errors"]] == [("/a?", "? is no choice.")]
+
+
 def test_errors_outside_the_api_stay_pages():
     request = RequestFactory().get("/nowhere/")
 

@@ -287,3 +287,10 @@ def test_a_newer_stream_of_the_same_caller_ends_the_older(tmp_path):
 
 def test_an_order_of_nobody_is_none():
     assert orders.order_of(0) is None
+
+
+@pytest.mark.parametrize("body", [b'{"state": "\\ud800"}', b'{"state": "done", "\\ud800": 1}'])
+def test_half_a_character_in_what_an_agent_says_is_refused(agent, body):
+    answer = agent.client.generic("POST", f"{ORDER}/1", body, content_type="application/json", **agent.bearer)
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/invalid")
