@@ -1,0 +1,48 @@
+// Lets a terminal meet Boosters that fail, are hostile, and come back; prints what became of it.
+import * as module from "../../../clients/webpos/router.js";
+
+const { Boosters, MemoryStore, Refused, Terminal, WrongDocument, NoBooster } = module;
+const document = JSON.parse(process.argv[2]);
+const modes = { "https://a.example": "ok", "https://b.example": "ok" };
+const calls = [];
+
+async function fetcher(url, options) {
+  const { origin, pathname } = new URL(url);
+  calls.push([origin, pathname, options.redirect, options.credentials]);
+  const mode = modes[origin] ?? "ok";
+  if (mode === "down") throw new TypeError("refused");
+  if (mode === "redirect") return new Response(null, { status: 302, headers: { Location: "https://evil.example" } });
+  if (mode === "revoked") return new Response('{"detail":"revoked"}', { status: 410 });
+  if (options.headers["If-None-Match"] === '"t1"' && mode === "ok") return new Response(null, { status: 304 });
+  const told = mode === "hostile" ? { ...document, servers: [{ ...document.servers[0], url: "javascript:alert(1)" }] } : document;
+  return new Response(JSON.stringify(told), { headers: { ETag: '"t1-gzip"', "X-Booster-Revision": "7" } });
+}
+
+const kind = (promise) => promise.then((value) => value, (error) => error.constructor.name);
+const store = new MemoryStore();
+const terminal = new Terminal({ store, token: "bst_terminal_x.y", boosters: Object.keys(modes), fetch: fetcher, locks: null });
+const told = { first: await terminal.poll("configuration"), again: await terminal.poll("configuration") };
+modes["https://a.example"] = "hostile";
+told.hostile = await kind(terminal.poll("configuration"));
+told.keptServers = terminal.router.servers().map((server) => server.url);
+modes["https://a.example"] = "redirect";
+modes["https://b.example"] = "down";
+told.nobody = await kind(terminal.poll("configuration"));
+modes["https://a.example"] = "revoked";
+told.revoked = await kind(terminal.poll("configuration"));
+const later = new Terminal({ store, token: "t", boosters: [], fetch: fetcher, locks: null });
+await later.restore();
+told.restored = [later.router.servers().map((server) => server.key), later.revisions.configuration];
+told.hosts = [...new Set(calls.map(([origin]) => origin))];
+told.options = [...new Set(calls.map(([, , redirect, credentials]) => `${redirect} ${credentials}`))];
+
+let time = 0;
+const boosters = new Boosters(Object.keys(modes), { fetch: fetcher, now: () => time });
+modes["https://a.example"] = "down";
+modes["https://b.example"] = "ok";
+await boosters.poll("status", { token: "t" });
+told.passedOver = boosters.inOrder();
+time = 30_000;
+told.back = boosters.inOrder();
+told.exports = Object.keys(module).sort();
+process.stdout.write(JSON.stringify(told));

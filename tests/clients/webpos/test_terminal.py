@@ -1,0 +1,54 @@
+"""The terminal for browsers keeps what is good, and takes nothing from whom it should not."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.clients.request_router.scenarios import SCENARIOS
+
+NODE = shutil.which("node")
+HERE = Path(__file__).parent
+TYPES = Path(__file__).parents[3] / "clients/webpos/router.d.ts"
+pytestmark = pytest.mark.skipif(NODE is None, reason="no Node is installed here")
+
+
+@pytest.fixture(scope="module")
+def told():
+    document = {**SCENARIOS["one-server"]["configuration"], "boosters": ["https://a.example", "https://b.example"]}
+    command = [str(NODE), str(HERE / "run_terminal.mjs"), json.dumps(document)]
+    return document, json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
+
+
+def test_poll_takes_a_document_once_and_keeps_the_good_one_when_a_booster_is_hostile(told):
+    document, became = told
+
+    assert (became["first"], became["again"], became["hostile"]) == (True, False, "WrongDocument")
+    assert became["keptServers"] == [document["servers"][0]["url"]]
+    assert became["restored"] == [[document["servers"][0]["key"]], 7]
+
+
+def test_poll_follows_no_redirect_and_sends_no_cookie(told):
+    _, became = told
+
+    assert became["nobody"] == "NoBooster"
+    assert became["hosts"] == ["https://a.example", "https://b.example"]
+    assert became["options"] == ["manual omit"]
+
+
+def test_poll_says_when_the_terminal_was_revoked(told):
+    assert told[1]["revoked"] == "Refused"
+
+
+def test_boosters_return_to_the_primary_after_a_while(told):
+    assert told[1]["passedOver"] == ["https://b.example", "https://a.example"]
+    assert told[1]["back"] == ["https://a.example", "https://b.example"]
+
+
+def test_the_types_name_exactly_what_the_module_exports(told):
+    typed = set(re.findall(r"^export (?:class|function) (\w+)", TYPES.read_text(), re.MULTILINE))
+
+    assert sorted(typed) == told[1]["exports"]
