@@ -23,7 +23,7 @@ def next_interval(told: Any, usual_s: float) -> float:
     """Return when to report again by what a Booster answered, within bounds; `usual_s` if it said nothing sensible."""
     if isinstance(told, bool) or not isinstance(told, int | float) or told != told:  # noqa: PLR0124 - NaN
         return usual_s
-    return min(max(float(told), SHORTEST_INTERVAL_S), LONGEST_INTERVAL_S)
+    return float(min(max(told, SHORTEST_INTERVAL_S), LONGEST_INTERVAL_S))
 
 
 class Deed(Enum):

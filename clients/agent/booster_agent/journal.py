@@ -86,7 +86,7 @@ def order_entry(order: dict[str, Any]) -> Entry | None:
             str(patch["file"]),
             int(patch["rate_bytes_per_s"]) if patch.get("rate_bytes_per_s") else None,
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     is_sound = entry.step in ("apply", "roll_back") and entry.file.startswith("/api/v1/agent/") and entry.size_bytes > 0
     return entry if is_sound else None

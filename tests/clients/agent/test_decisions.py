@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from booster_agent.decisions import Deed, Supervision, changed_state, next_interval, pause_after, supervise
+from booster_agent.journal import order_entry
 from booster_agent.versions import numbers, why_not
 
 
@@ -16,8 +17,8 @@ def test_the_pause_without_a_booster_grows_up_to_a_minute():
 
 def test_the_interval_is_the_boosters_within_bounds():
     """OMF-14"""
-    assert [next_interval(told, 30) for told in (10, 0, 1e9, None, "5", True, float("nan"))] == [
-        10, 1, 3600, 30, 30, 30, 30,
+    assert [next_interval(told, 30) for told in (10, 0, 1e9, 10**400, None, "5", True, float("nan"))] == [
+        10, 1, 3600, 3600, 30, 30, 30, 30,
     ]  # fmt: skip
 
 
@@ -86,3 +87,13 @@ def test_versions_compare_by_their_numbers():
     """OMF-31"""
     assert numbers("1.1.10.0") > numbers("1.1.9.0")
     assert numbers("1.1.6.3fix3") == numbers("1.1.6.3")
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), None, "x", [1]])
+@pytest.mark.parametrize("name", ["id", "size_bytes"])
+def test_an_order_with_numbers_that_are_none_is_not_understood(name, number):
+    patch = {"id": 1, "version": "1.2.0.0", "sha256": "0" * 64, "size_bytes": 7, "file": "/api/v1/agent/patches/1/file"}
+    sound = {"target": 1, "step": "apply", "patch": patch}
+
+    assert order_entry(sound) is not None
+    assert order_entry(sound | {"patch": patch | {name: number}}) is None
