@@ -15,8 +15,25 @@ from backoffice.constraints import UniqueOn
 from backoffice.rolling_tokens import RollingToken
 from organizations.models import Organization, OrganizationKind
 from servers.address import normal_url
+from servers.key_models import RevokedLogin, ServerSigningKey
 from servers.status import Status
 from services.models import MobileService
+
+__all__ = [
+    "AgentToken",
+    "DefinedServices",
+    "MobileServer",
+    "OrganizationByServer",
+    "RevokedLogin",
+    "ServerReport",
+    "ServerSigningKey",
+    "ServerState",
+    "ServerStatus",
+    "ServerType",
+    "ServiceByServer",
+    "StatusTransition",
+    "TransitionCount",
+]
 
 KEY_LENGTH = 32
 HIGHEST_PRIORITY = 999_999

@@ -24,6 +24,7 @@ urlpatterns = [
     path("v1/agent/", include("boosters.api.agent")),
     path("v1/agent/", include("boosters.api.patch_doors")),
     path("v1/agent/", include("boosters.api.documents_door")),
+    path("v1/", include("boosters.api.keys_door")),
     path("v1/servers/", include("routing.api.question")),
     path("v1/routing/", include("routing.api.urls")),
     path("v1/license/", include("licensing.api.urls")),

@@ -134,6 +134,10 @@ servers_status_create            200  200  200  200  200  200  200  200  200  20
 agent_heartbeat_create           401  403  200  403  403  403  403  403  403  401
 agent_token_create               401  403  201  403  403  403  403  403  403  401
 agent_documents_retrieve         401  403  200  403  403  403  403  403  403  401
+agent_keys_retrieve              401  403  200  403  403  403  403  403  403  401
+agent_keys_create                401  403  201  403  403  403  403  403  403  401
+agent_revocations_create         401  403  204  403  403  403  403  403  403  401
+client_keys_retrieve             200  200  200  200  200  200  200  200  200  200
 agent_order_retrieve             401  403  204  403  403  403  403  403  403  401
 agent_order_create               401  403  404  403  403  403  403  403  403  401
 agent_patches_create             401  403  415  403  403  403  403  403  403  401
@@ -190,6 +194,8 @@ DEVICE_BODIES = {
     },
     "terminal_heartbeat_create": {"queue_length": 0, "software": "1", "observed": []},
     "servers_status_create": {"serverKey": "lyonbox"},
+    "agent_keys_create": {"jwk": {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}},
+    "agent_revocations_create": {"jti": "a1", "expires_at": "2100-01-01T00:00:00Z"},
     "agent_order_create": {"state": "downloading"},
     "agent_patches_file_retrieve": {},
     "roll_outs_skip_create": {"server": "LyonBox"},
@@ -209,6 +215,8 @@ def request_for(operation, method, path, objects, code):
         return path, {"terminal": "OSLO-1", "code": code}
     if operation == "modules_install_create":
         return path, MANIFEST
+    if operation == "client_keys_retrieve":
+        return path.replace("{code}", "ACME"), {}
     if operation in DEVICE_BODIES:
         number = objects["roll-outs"].pk if collection == "roll-outs" else 1
         return re.sub(r"\{\w+\}", str(number), path), DEVICE_BODIES[operation]
