@@ -106,6 +106,7 @@ export function statusOf(value: unknown): Map<string, State>;
 export function match(configuration: Configuration | null, path: string): Service;
 export function away(reason: string): Answered;
 export function meaningOf(status: number, text: string): Answered;
+export function tokenIn(answer: unknown): string;
 export function pauseMs(failures: number, notBeforeS?: number, chance?: () => number): number;
 
 export class MemoryStore implements Store {}
@@ -176,6 +177,9 @@ export class Terminal {
   restore(): Promise<void>;
   poll(door: Door, waitS?: number): Promise<boolean>;
   deliver(): Promise<void>;
+  loggedIn(token: string): void;
+  loggedOut(): void;
+  renewLogin(): Promise<boolean>;
   start(): void;
   stop(): void;
 }

@@ -14,6 +14,8 @@ const LONGEST_PAUSE_MS = 60_000;
 const PASSED_OVER_MS = 30_000;
 const SPREAD = 0.3;
 const SHARED = "";
+const GET_TOKEN = "org.openbravo.mobile.core.authenticate.GetToken";
+const LONGEST_TOKEN = 8000;
 const GENERIC = { name: "Generic", routingType: "failover", isTransactional: false, timeoutS: null };
 const STATES = ["online", "transition_to_offline", "offline", "transition_to_online"];
 const BOUNDS = {
@@ -845,6 +847,12 @@ export function pauseMs(failures, notBeforeS = 0, chance = Math.random) {
   return Math.max(grown, notBeforeS * 1000) * (1 + SPREAD * chance());
 }
 
+/** Return the token that an answer of a login or of GetToken carries, empty where there is none. */
+export function tokenIn(answer) {
+  const token = isObject(answer) ? answer.authenticationToken : null;
+  return typeof token === "string" && token.length <= LONGEST_TOKEN && /^[!-~]+$/.test(token) ? token : "";
+}
+
 /** A whole terminal of a browser: the router, kept up to date by the Boosters; one tab at a time delivers. */
 export class Terminal {
   #token;
@@ -852,14 +860,16 @@ export class Terminal {
   #lockName;
   #stopping = new AbortController();
   #tags = {};
+  #login = "";
 
-  constructor({ store, token, boosters, fetch, homeUrl = "", headersFor, locks = globalThis.navigator?.locks, name = "" }) {
+  constructor({ store, token, boosters, fetch, homeUrl = "", headersFor = () => ({}), locks = globalThis.navigator?.locks, name = "" }) {
     this.store = store;
     this.#token = token;
     this.#locks = locks;
     this.#lockName = `booster-router ${name}`;
     this.boosters = new Boosters(boosters, fetch ? { fetch } : {});
-    const transport = new FetchTransport({ ...(fetch ? { fetch } : {}), ...(headersFor ? { headersFor } : {}) });
+    const headers = (server) => ({ ...(this.#login && { Authorization: `Bearer ${this.#login}` }), ...headersFor(server) });
+    const transport = new FetchTransport({ ...(fetch ? { fetch } : {}), headersFor: headers });
     this.router = new RequestRouter({ transport, store, homeUrl, now: () => performance.now() });
     this.router.whenDue = () => void this.deliver().catch(() => {});
     this.receivedAt = {};
@@ -911,10 +921,43 @@ export class Terminal {
     return this.#locks.request(this.#lockName, { ifAvailable: true }, (lock) => (lock ? this.router.pump() : undefined));
   }
 
-  /** Begin to poll and to deliver, until `stop`. */
+  /** Send this login token to the servers from now on, in a header, and renew it; throws WrongRequest. */
+  loggedIn(token) {
+    if (!tokenIn({ authenticationToken: token })) throw new WrongRequest("This is no token that can be sent.");
+    this.#login = token;
+  }
+
+  /** Forget the login token. Telling the servers is a request of its own. */
+  loggedOut() {
+    this.#login = "";
+  }
+
+  /** Ask the servers for a new login token until one gives it; resolves to whether one did (4.8). */
+  async renewLogin() {
+    const old = this.#login;
+    const lacks = (answer) => (tokenIn(answer) ? "" : "gave no token");
+    const result = await this.router.request(GET_TOKEN, {}, { lacks });
+    if (result.outcome !== "success" || !tokenIn(result.answer) || this.#login !== old) return false;
+    this.#login = tokenIn(result.answer);
+    return true;
+  }
+
+  /** Renew the login every interval, and never give up while that fails. */
+  async #keepLogin() {
+    let failures = 0;
+    while (!this.#stopping.signal.aborted) {
+      const interval = this.router.configuration?.preferences.token_refresh_interval_ms ?? 1_800_000;
+      await this.#rest(failures ? Math.min(pauseMs(failures), interval) : interval);
+      if (this.#stopping.signal.aborted || !this.#login) failures = 0;
+      else failures = (await this.renewLogin().catch(() => false)) ? 0 : failures + 1;
+    }
+  }
+
+  /** Begin to poll, to deliver and to renew the login, until `stop`. */
   start() {
     for (const door of ["configuration", "status"]) void this.#keep(door);
     void this.#pump();
+    void this.#keepLogin();
   }
 
   stop() {

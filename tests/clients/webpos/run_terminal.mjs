@@ -44,5 +44,16 @@ await boosters.poll("status", { token: "t" });
 told.passedOver = boosters.inOrder();
 time = 30_000;
 told.back = boosters.inOrder();
+const sent = [];
+const renewing = new Terminal({
+  store: new MemoryStore(), token: "t", boosters: [], locks: null, homeUrl: "https://home.example",
+  fetch: async (url, options) => {
+    sent.push(options.headers.Authorization);
+    return new Response(sent.length === 2 ? '{"authenticationToken":"new"}' : "{}");
+  },
+});
+renewing.loggedIn("old");
+told.renewed = [await renewing.renewLogin(), await renewing.renewLogin(), await renewing.renewLogin()];
+told.sentLogins = sent;
 told.exports = Object.keys(module).sort();
 process.stdout.write(JSON.stringify(told));

@@ -48,6 +48,11 @@ def test_boosters_return_to_the_primary_after_a_while(told):
     assert told[1]["back"] == ["https://a.example", "https://b.example"]
 
 
+def test_renew_login_sends_the_new_token_and_keeps_the_old_one_while_none_is_given(told):
+    assert told[1]["renewed"] == [False, True, False]
+    assert told[1]["sentLogins"] == ["Bearer old", "Bearer old", "Bearer new"]
+
+
 def test_the_types_name_exactly_what_the_module_exports(told):
     typed = set(re.findall(r"^export (?:class|function) (\w+)", TYPES.read_text(), re.MULTILINE))
 
