@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reference_server.server import ReferenceServer, serving
 from tests.clients.request_router.scenarios import SCENARIOS
 from tests.clients.webpos.test_scenarios import check
 
@@ -118,3 +119,24 @@ def test_every_scenario_runs_in_the_page_on_indexeddb(tabs):
 
     for scenario in SCENARIOS.values():
         check(scenario, page.evaluate(IN_THE_PAGE, scenario))
+
+
+def test_a_ticket_reaches_a_server_of_another_origin_once(tabs):
+    with serving(ReferenceServer("LYON")) as server:
+        configuration = json.loads(orders())
+        configuration["servers"][0]["url"] = server.url
+        page = tabs()
+        page.evaluate(STORE % orders(), ["t1"])
+
+        page.evaluate(
+            """async configuration => {
+              const terminal = new module.Terminal({ store, token: "t", boosters: [] });
+              terminal.router.configure(module.configurationOf(configuration));
+              terminal.loggedIn("token");
+              await terminal.deliver();
+            }""",
+            configuration,
+        )
+
+        assert [row["messageId"] for row in server.data.shown()["accepted"]] == ["t1"]
+        assert ids_of(page) == []
