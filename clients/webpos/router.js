@@ -497,9 +497,17 @@ function ended(outcome, service, tried, server = null, answer = null) {
   return { outcome, service: service.name, tried, server, answer, byServer: {}, messageId: null, reason };
 }
 
+/** Tell whether JSON carries a body as it is: it would make null of NaN, and no server reads half a character. */
 function isDeliverable(body) {
+  const carried = (name, value) => {
+    const isNumberless = typeof value === "number" && !Number.isFinite(value);
+    if (isNumberless || /\p{Surrogate}/u.test(name) || (typeof value === "string" && /\p{Surrogate}/u.test(value))) {
+      throw new TypeError("JSON cannot carry this");
+    }
+    return value;
+  };
   try {
-    return isObject(body) && isObject(JSON.parse(JSON.stringify(body)));
+    return isObject(body) && isObject(JSON.parse(JSON.stringify(body, carried)));
   } catch {
     return false;
   }

@@ -1,7 +1,7 @@
 // Lets a terminal meet Boosters that fail, are hostile, and come back; prints what became of it.
 import * as module from "../../../clients/webpos/router.js";
 
-const { Boosters, MemoryStore, Refused, Terminal, WrongDocument, NoBooster } = module;
+const { Boosters, MemoryStore, RequestRouter, Terminal, configurationOf } = module;
 const document = JSON.parse(process.argv[2]);
 const modes = { "https://a.example": "ok", "https://b.example": "ok" };
 const calls = [];
@@ -55,5 +55,15 @@ const renewing = new Terminal({
 renewing.loggedIn("old");
 told.renewed = [await renewing.renewLogin(), await renewing.renewLogin(), await renewing.renewLogin()];
 told.sentLogins = sent;
+const path = "org.openbravo.retail.posterminal.OrderLoader";
+const tickets = new MemoryStore();
+const router = new RequestRouter({ transport: null, store: tickets, now: () => 0 });
+const services = [{ name: path, routing_type: "failover", transactional: true, timeout_s: null }];
+router.configure(configurationOf({ ...document, services }));
+told.unsendable = {};
+for (const [name, value] of Object.entries({ nan: NaN, infinite: -Infinity, half: "\ud83d" })) {
+  told.unsendable[name] = await kind(router.request(path, { data: [{ gross: value }] }));
+}
+told.unsendableWaiting = (await tickets.waiting()).length;
 told.exports = Object.keys(module).sort();
 process.stdout.write(JSON.stringify(told));

@@ -1,30 +1,16 @@
 """The router for browsers does what the scenarios of all routers say, in Node."""
 
 import json
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.clients.request_router.scenarios import SCENARIOS
-
-NODE = shutil.which("node")
-HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(NODE is None, reason="no Node is installed here")
+from tests.clients.webpos.node import printed
 
 
 @pytest.fixture(scope="session")
 def told():
-    answer = subprocess.run(
-        [str(NODE), str(HERE / "run_scenarios.mjs")],
-        input=json.dumps(SCENARIOS),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return json.loads(answer.stdout)
+    return json.loads(printed("run_scenarios.mjs", given=json.dumps(SCENARIOS)))
 
 
 def check(scenario, told):

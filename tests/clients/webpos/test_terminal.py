@@ -2,25 +2,20 @@
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.clients.request_router.scenarios import SCENARIOS
+from tests.clients.webpos.node import printed
 
-NODE = shutil.which("node")
-HERE = Path(__file__).parent
 TYPES = Path(__file__).parents[3] / "clients/webpos/router.d.ts"
-pytestmark = pytest.mark.skipif(NODE is None, reason="no Node is installed here")
 
 
 @pytest.fixture(scope="module")
 def told():
     document = {**SCENARIOS["one-server"]["configuration"], "boosters": ["https://a.example", "https://b.example"]}
-    command = [str(NODE), str(HERE / "run_terminal.mjs"), json.dumps(document)]
-    return document, json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
+    return document, json.loads(printed("run_terminal.mjs", json.dumps(document)))
 
 
 def test_poll_takes_a_document_once_and_keeps_the_good_one_when_a_booster_is_hostile(told):
@@ -57,3 +52,8 @@ def test_the_types_name_exactly_what_the_module_exports(told):
     typed = set(re.findall(r"^export (?:class|function) (\w+)", TYPES.read_text(), re.MULTILINE))
 
     assert sorted(typed) == told[1]["exports"]
+
+
+def test_request_refuses_what_json_would_change_in_silence(told):
+    assert told[1]["unsendable"] == {"nan": "WrongRequest", "infinite": "WrongRequest", "half": "WrongRequest"}
+    assert told[1]["unsendableWaiting"] == 0
