@@ -10,9 +10,8 @@ import pytest
 from backoffice import supervision
 from backoffice.management.commands import up
 from backoffice.supervision import End
-from boosters.parameters import Address, Parameters
+from tests.backing import own_postgresql
 from tests.backoffice.processes import Product, free_port, manage, wait_for
-from tests.real_services import start_postgresql
 
 pytestmark = pytest.mark.processes
 NO_SUCH_DATABASE = urlsplit(os.environ["DATABASE_URL"])._replace(path="/there-is-none").geturl()
@@ -99,13 +98,10 @@ def test_only_a_database_that_may_come_is_waited_for(failure, is_passing):
 
 def test_up_waits_for_a_database_that_is_away_and_goes_on_when_it_comes(tmp_path):
     """A node started before its database answers 503 meanwhile and needs nobody when it comes (OMF-60, OMF-61)."""
-    (tmp_path / "own").mkdir()
-    server = tmp_path / "own" / "postgresql"
-    url = f"postgresql://postgres:@/postgres?host={server}"
-    with Product(tmp_path / "data", DATABASE_URL=url) as product:
+    with own_postgresql() as postgresql, Product(tmp_path / "data", DATABASE_URL=killed(postgresql)) as product:
         wait_for(lambda: product.answers("/livez"), "the web server")
         before = product.answers("/readyz")
-        start_postgresql(tmp_path / "own")
+        postgresql.start()
         product.wait_until_ready()
 
         assert (before, product.answers("/readyz")) == (False, True)
@@ -113,41 +109,10 @@ def test_up_waits_for_a_database_that_is_away_and_goes_on_when_it_comes(tmp_path
         assert product.stop() == 0
 
 
-PAIR = {
-    "DATABASE_URL": "postgresql://127.0.0.1:9/none",
-    "BOOSTER_IP": "127.0.0.1",
-    "BOOSTER_PORT": "7001",
-    "SECOND_BOOSTER_IP": "127.0.0.1",
-    "SECOND_BOOSTER_PORT": "7002",
-}
-
-
-def test_up_refuses_a_node_that_is_neither_of_the_pair(tmp_path):
-    """OMF-04."""
-    port = free_port()
-
-    refused = manage("up", "--port", str(port), data_dir=tmp_path / "data", **PAIR)
-
-    assert (refused.returncode, refused.stderr) == (
-        1,
-        f"CommandError: LOCAL_IP and LOCAL_PORT: this machine, port {port}, is neither BOOSTER_IP (127.0.0.1:7001) nor "
-        "SECOND_BOOSTER_IP (127.0.0.1:7002). Set them to this node's own address.\n",
-    )
-
-
-@pytest.mark.parametrize(
-    ("known", "port"),
-    [
-        (Parameters(), 8000),
-        (Parameters(local_port=6000), 6000),
-        (Parameters(Address("10.0.0.1", 5169)), 5169),
-        (Parameters(Address("10.0.0.1", 5169), None, "10.0.0.1", 7000), 7000),
-    ],
-)
-def test_up_listens_on_the_nodes_own_port_by_default(settings, known, port):
-    settings.BOOSTER_PARAMETERS = known
-
-    assert up.default_port() == port
+def killed(postgresql):
+    """Return the address of a database whose server has been killed."""
+    postgresql.kill()
+    return postgresql.url
 
 
 def test_a_program_that_ends_again_and_again_is_given_up(monkeypatch):
