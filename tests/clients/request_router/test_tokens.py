@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given, settings
+from django.http import HttpResponse
+from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 from jwt.algorithms import OKPAlgorithm
 
+from request_router.django_middleware import KnownLoginsMiddleware
 from request_router.key_set import KeySet, KeySetFile, KeySetUnusable
 from request_router.tokens import KnownUser, LoginRefused, TokenTooOld, issue, verify
 from request_router.wsgi import KnownLogins
@@ -53,7 +56,7 @@ def test_a_login_is_known_with_both_keys_of_a_rotation():
     assert users[0].login_id != users[1].login_id
 
 
-@settings(max_examples=150)
+@effort(max_examples=150)
 @given(st.integers(-120_000, 43_400_000) | st.sampled_from([-60_001, -60_000, 43_200_000, 43_200_001]))
 def test_age_and_skew_are_refused_just_beyond_their_bounds(age_ms):
     """N16"""
@@ -145,3 +148,14 @@ def test_the_middleware_names_the_user_passes_strangers_on_and_refuses_bad_token
     assert call(app, "") == (None, b"in", None)
     status, answer, user = call(app, "Bearer nothing")
     assert (status, user, json.loads(answer)["detail"]) == ("401 Unauthorized", None, "This is no login token.")
+
+
+def test_the_django_middleware_does_the_same(tmp_path, settings, rf):
+    settings.BOOSTER_KEY_SET = str(tmp_path / "keys.json")
+    middleware = KnownLoginsMiddleware(lambda request: HttpResponse(getattr(request.booster_user, "user", "nobody")))
+    ask = lambda text: middleware(rf.get("/", headers={"Authorization": text} if text else {}))  # noqa: E731
+
+    assert ask("Bearer x").status_code == 503
+    KeySetFile(tmp_path / "keys.json").store(body())
+    good = ask(f"Bearer {token(moment=datetime.now(UTC))}")
+    assert (good.content, ask("").content, ask("Bearer x").status_code) == (b"ann", b"nobody", 401)
