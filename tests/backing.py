@@ -58,8 +58,8 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start it again where it is down."""
-        postmaster = self._pids()[0]
-        if not _is_alive(postmaster):  # a killed process that nobody has waited for yet still counts as running
+        if not any(map(_is_alive, self._pids()[:1])):
+            # A killed process that nobody has waited for yet counts as running as long as these name it.
             for left in ("postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
                 (self._data / left).unlink(missing_ok=True)
         with warnings.catch_warnings():
@@ -99,7 +99,11 @@ class PostgreSQL:
         return Path(f"/proc/{self._pids()[0]}/exe").resolve().parent
 
     def _pids(self) -> list[int]:
-        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        """Return its processes, the first of them first; none once it has ended by itself."""
+        named = self._data / "postmaster.pid"
+        if not named.exists():
+            return []
+        postmaster = int(named.read_text().split()[0])
         found = subprocess.run(["pgrep", "-P", str(postmaster)], stdout=subprocess.PIPE, text=True, check=False)
         return [postmaster, *map(int, found.stdout.split())]
 
